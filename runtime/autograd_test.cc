@@ -1,0 +1,409 @@
+// Every differentiable op through its recording function: the gradients that Differentiate appends against
+// central differences of the whole program, in double, over two micro-batches.
+#include "runtime/autograd.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <set>
+
+#include "runtime/cpu/tolerances.h"
+#include "runtime/op_table.h"
+#include "runtime/ops/activation.h"
+#include "runtime/ops/attention.h"
+#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/dropout.h"
+#include "runtime/ops/elementwise.h"
+#include "runtime/ops/embedding.h"
+#include "runtime/ops/gather_rows.h"
+#include "runtime/ops/layer_norm.h"
+#include "runtime/ops/linear.h"
+#include "runtime/ops/redistribute.h"
+#include "runtime/ops/rms_norm.h"
+#include "runtime/ops/rope.h"
+#include "runtime/passes/expand.h"
+#include "runtime/program_test_util.h"
+
+namespace trireme {
+namespace {
+
+constexpr int kMicroBatches = 2;
+
+// A program under test: what it is given, and integers for its inputs.
+class Recording {
+ public:
+  explicit Recording(int tp = 1) : recorder_(&program_, MeshOf(tp), {.compute = DType::kF64}) {
+    recorder_.BeginSegment("test", Region::kForward);
+  }
+
+  Recorder& recorder() { return recorder_; }
+  Program& program() { return program_; }
+  const std::map<ValueId, std::vector<double>>& integers() const { return integers_; }
+  static AxisSizes MeshOf(int tp) {
+    AxisSizes mesh;
+    mesh[Axis::kTp] = tp;
+    return mesh;
+  }
+
+  // The stage's input: a gradient is wanted and goes to the previous stage.
+  Tensor X(Shape shape, Layout layout = {}) {
+    const Tensor x = recorder_.Received("x", DType::kF64, shape, layout, true);
+    program_.stage_input = x.id();
+    return x;
+  }
+  // `shape`: global.
+  Tensor P(const char* name, Shape shape, Layout layout = {}) {
+    return recorder_.Parameters({{.name = name, .global_shape = shape, .layout = layout}});
+  }
+  Tensor Integers(const char* name, DType dtype, std::vector<double> numbers) {
+    const Tensor input = recorder_.Input(name, dtype, {static_cast<int64_t>(numbers.size())}, {});
+    integers_[input.id()] = std::move(numbers);
+    return input;
+  }
+
+ private:
+  Program program_;
+  Recorder recorder_;
+  std::map<ValueId, std::vector<double>> integers_;
+};
+
+// What backward differentiates: the losses, and the output's product with the gradient that it receives.
+double Objective(ProgramRun& run) {
+  run.Run();
+  const Program& program = run.program();
+  double sum = 0;
+  for (int m = 0; m < run.num_micro_batches(); ++m) {
+    if (program.loss_sum != kNoValue) sum += run.loss(m);
+    if (program.stage_output == kNoValue) continue;
+    const std::vector<double> y = run.Get(program.stage_output, m);
+    const std::vector<double>& dy = run.given(program.stage_output_gradient, m);
+    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
+  }
+  return sum;
+}
+
+void ExpectGradient(ProgramRun& run, ValueId of, int micro_batch, const std::vector<double>& gradient) {
+  SCOPED_TRACE(run.program().value(of).name);
+  constexpr double kStep = 1e-5;
+  std::vector<double> numbers = run.given(of, micro_batch);
+  ASSERT_EQ(gradient.size(), numbers.size());
+  double scale = 0;
+  for (double g : gradient) scale = std::max(scale, std::abs(g));
+  EXPECT_GT(scale, 0);
+  auto objective_at = [&](size_t i, double number) {
+    std::vector<double> moved = numbers;
+    moved[i] = number;
+    run.Set(of, moved, micro_batch);
+    return Objective(run);
+  };
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const double difference =
+        (objective_at(i, numbers[i] + kStep) - objective_at(i, numbers[i] - kStep)) / (2 * kStep);
+    EXPECT_NEAR(gradient[i], difference, 10 * kDifferenceTolerance * (1 + scale)) << "element " << i;
+  }
+  run.Set(of, numbers, micro_batch);
+}
+
+// Of every parameter (summed over the micro-batches) and of the stage's input in each of them.
+void ExpectGradientsMatchDifferences(ProgramRun& run) {
+  const Program& program = run.program();
+  run.Run();
+  std::vector<std::vector<double>> gradients, input_gradients;
+  for (const ParameterGroup& group : program.parameters) gradients.push_back(run.Get(group.gradient));
+  for (int m = 0; program.stage_input != kNoValue && m < run.num_micro_batches(); ++m) {
+    input_gradients.push_back(run.Get(program.stage_input_gradient, m));
+  }
+  for (size_t g = 0; g < gradients.size(); ++g) {
+    ExpectGradient(run, program.parameters[g].value, 0, gradients[g]);
+  }
+  for (size_t m = 0; m < input_gradients.size(); ++m) {
+    ExpectGradient(run, program.stage_input, static_cast<int>(m), input_gradients[m]);
+  }
+}
+
+struct GradientCase {
+  const char* name;
+  int tp = 1;
+  // Records a program; its result is the stage's output, or absent where the program has a root.
+  std::function<Tensor(Recording& r)> record;
+};
+
+const Layout kReplicated = {kInvariant, kReplicate};
+const Layout kVocabulary = {kInvariant, Shard(0)};
+constexpr HeadShape kHeads = {4, 2, 2};
+
+Tensor HeadOf(Recording& r, Tensor x, Tensor w, int64_t vocabulary) {
+  std::vector<double> targets;
+  for (int64_t t = 0; t < x.shape()[0]; ++t) {
+    targets.push_back(t % 5 == 1 ? -1.0 : static_cast<double>(t * 7 % vocabulary));
+  }
+  const Tensor loss = LinearCrossEntropy(x, w, r.Integers("targets", DType::kI32, targets), vocabulary);
+  r.recorder().Root(loss);
+  return {};
+}
+
+const std::vector<GradientCase>& Cases() {
+  static const auto& cases = *new std::vector<GradientCase>{
+      {"Linear", 1,
+       [](Recording& r) {
+         return Linear(r.X({5, 3}), r.P("w", {4, 3}));
+       }},
+      {"LinearWithBias", 1,
+       [](Recording& r) {
+         return Linear(r.X({5, 3}), r.P("w", {4, 3}), r.P("b", {4}));
+       }},
+      {"GroupOfWeights", 1,
+       [](Recording& r) {
+         const Tensor w = r.recorder().Parameters(
+             {{.name = "q", .global_shape = {4, 3}}, {.name = "k", .global_shape = {2, 3}}});
+         return Linear(r.X({5, 3}), w);
+       }},
+      {"RowParallelBias", 2,
+       [](Recording& r) {
+         const Tensor w = r.P("w", {4, 6}, {kInvariant, Shard(1)});
+         const Tensor bias = Redistribute(r.P("b", {4}), Axis::kTp, kPartial);
+         return Linear(r.X({5, 3}, {kInvariant, Shard(1)}), w, bias);
+       }},
+      {"RowParallelBiasOnOneRank", 1,
+       [](Recording& r) {
+         const Tensor w = r.P("w", {4, 3}, {kInvariant, Shard(1)});
+         const Tensor bias = Redistribute(r.P("b", {4}), Axis::kTp, kPartial);
+         const Tensor y = Linear(r.X({5, 3}, {kInvariant, Shard(1)}), w, bias);
+         return Redistribute(y, Axis::kTp, kInvariant);
+       }},
+      {"Relabel", 1,
+       [](Recording& r) {
+         return Redistribute(r.X({3, 2}), Axis::kTp, kReplicate) + r.P("p", {3, 2}, kReplicated);
+       }},
+      {"Add", 1,
+       [](Recording& r) {
+         return r.X({3, 2}) + r.P("p", {3, 2});
+       }},
+      {"Gelu", 1,
+       [](Recording& r) {
+         return Gelu(r.X({3, 5}));
+       }},
+      {"SwiGlu", 1,
+       [](Recording& r) {
+         return SwiGlu(r.X({3, 10}));
+       }},
+      {"Dropout", 1,
+       [](Recording& r) {
+         const Tensor index = r.Integers("token_index", DType::kI64, {3, 70, 11});
+         return Dropout(Gelu(r.X({3, 9})), index, 0.4, 7, "mask");
+       }},
+      {"RmsNorm", 1,
+       [](Recording& r) {
+         return RmsNorm(r.X({4, 5}), r.P("gain", {5}), 1e-5);
+       }},
+      {"LayerNorm", 1,
+       [](Recording& r) {
+         return LayerNorm(r.X({4, 5}), r.P("gain", {5}), r.P("bias", {5}), 1e-5);
+       }},
+      {"Rope", 1,
+       [](Recording& r) {
+         const Tensor positions = r.Integers("positions", DType::kI32, {0, 1, 2, 0, 1});
+         return Gelu(Rope(r.X({5, kHeads.columns()}), positions, kHeads, 100));
+       }},
+      {"Attention", 1,
+       [](Recording& r) {
+         const Tensor lo = r.Integers("lo", DType::kI32, {0, 0, 0, 3, 3, 4});
+         return Attention(r.X({6, kHeads.columns()}), lo, kHeads, 2);
+       }},
+      {"Embedding", 1,
+       [](Recording& r) {
+         return Embedding(r.Integers("ids", DType::kI32, {2, 0, 2, 6}), r.P("table", {7, 3}));
+       }},
+      {"ShardedEmbedding", 2,
+       [](Recording& r) {
+         return Embedding(r.Integers("ids", DType::kI32, {2, 0, 2, 6}), r.P("table", {8, 3}, kVocabulary));
+       }},
+      {"Residual", 1,
+       [](Recording& r) {
+         const Tensor x = r.X({3, 4});
+         const Tensor h = x + Gelu(x);
+         return h + Linear(RmsNorm(h, r.P("gain", {4}), 1e-5), r.P("w", {4, 4}));
+       }},
+      {"TheSameValueTwice", 1,
+       [](Recording& r) {
+         const Tensor x = Gelu(r.X({3, 4}));
+         return x + x;
+       }},
+      {"TiedWeight", 1,
+       [](Recording& r) {
+         const Tensor h = Gelu(Linear(r.X({3, 4}), r.P("w", {4, 4})));
+         r.recorder().BeginSegment("second", Region::kForward);
+         return Linear(h, r.P("w", {4, 4}));
+       }},
+      {"TiedEmbeddingAndHead", 1,
+       [](Recording& r) {
+         const Tensor x =
+             Embedding(r.Integers("ids", DType::kI32, {2, 0, 2, 6}), r.P("table", {16, 3}, kVocabulary));
+         r.recorder().BeginSegment("head", Region::kForward);
+         const Tensor h = Redistribute(Redistribute(x, Axis::kTp, kInvariant), Axis::kTp, kReplicate);
+         return HeadOf(r, h, r.P("table", {16, 3}, kVocabulary), 11);
+       }},
+      {"TiedNormOfBothVectors", 1,
+       [](Recording& r) {
+         const Tensor h = LayerNorm(r.X({4, 5}), r.P("gain", {5}), r.P("bias", {5}), 1e-5);
+         return LayerNorm(Gelu(h), r.P("gain", {5}), r.P("bias", {5}), 1e-5);
+       }},
+      {"AGainMadeOfTwoParameters", 1,
+       [](Recording& r) {
+         return RmsNorm(r.X({4, 5}), r.P("a", {5}) + r.P("b", {5}), 1e-5);
+       }},
+      {"CrossEntropyInOneChunk", 1,
+       [](Recording& r) {
+         return HeadOf(r, r.X({9, 3}, kReplicated), r.P("w", {16, 3}, kVocabulary), 16);
+       }},
+      // 37 rows in chunks of 13, 13 and 11; five rows of w are padding.
+      {"CrossEntropyInUnevenChunks", 1,
+       [](Recording& r) {
+         return HeadOf(r, Redistribute(Gelu(r.X({37, 2})), Axis::kTp, kReplicate),
+                       r.P("w", {16, 2}, kVocabulary), 11);
+       }},
+  };
+  return cases;
+}
+
+class AutogradTest : public testing::TestWithParam<GradientCase> {};
+
+void Finish(Recording& r, Tensor output) {
+  if (output.present()) r.program().stage_output = output.id();
+  Differentiate(r.recorder());
+  ExpandCrossEntropy(r.recorder(), 1);
+}
+
+TEST_P(AutogradTest, GradientsMatchDifferences) {
+  Recording r(GetParam().tp);
+  Finish(r, GetParam().record(r));
+  ProgramRun run(r.program(), {.num_micro_batches = kMicroBatches, .mesh = Recording::MeshOf(GetParam().tp)});
+  for (const auto& [id, numbers] : r.integers()) run.Set(id, numbers);
+  ExpectGradientsMatchDifferences(run);
+  EXPECT_THAT(MemoryViolations(r.program(), run.memory(), CpuDevice(1, KernelChoice::kPlain)),
+              testing::IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(OfEveryOp, AutogradTest, testing::ValuesIn(Cases()),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(AutogradCoverageTest, EveryDifferentiableOpHasACase) {
+  // What moves data between ranks is checked where ranks are, beside the communicators.
+  std::set<OpKind> seen = {OpKind::kAllReduce, OpKind::kAllGather, OpKind::kReduceScatter};
+  for (const GradientCase& c : Cases()) {
+    Recording r(c.tp);
+    c.record(r);
+    for (const Segment& segment : r.program().segments) {
+      for (const Op& op : segment.ops) seen.insert(op.kind);
+    }
+  }
+  for (int kind = 0; kind < kNumOpKinds; ++kind) {
+    const bool differentiable = Definition(static_cast<OpKind>(kind)).gradient != nullptr;
+    EXPECT_TRUE(!differentiable || seen.contains(static_cast<OpKind>(kind)))
+        << Name(static_cast<OpKind>(kind));
+  }
+}
+
+TEST(AutogradSeedTest, ASeedIsTheGradientOfItsValue) {
+  Recording r;
+  const Tensor w = r.P("w", {4, 3});
+  const Tensor y = Linear(r.X({5, 3}), w);
+  const Tensor dy = r.recorder().Input("dy", DType::kF64, y.shape(), {});
+  const std::vector<ValueId> gradients = Differentiate(r.recorder(), {{y.id(), dy.id()}});
+  EXPECT_EQ(gradients[y.id()], dy.id());
+  EXPECT_EQ(gradients[w.id()], r.program().parameters[0].gradient);
+  EXPECT_EQ(gradients[r.program().stage_input], r.program().stage_input_gradient);
+  ProgramRun run(r.program());
+  run.Run();
+  const std::vector<double>& x = run.given(r.program().stage_input);
+  const std::vector<double>& seed = run.given(dy.id());
+  const std::vector<double> dw = run.Get(r.program().parameters[0].gradient);
+  for (int n = 0; n < 4; ++n) {
+    for (int k = 0; k < 3; ++k) {
+      double sum = 0;
+      for (int t = 0; t < 5; ++t) sum += seed[t * 4 + n] * x[t * 3 + k];
+      EXPECT_NEAR(dw[n * 3 + k], sum, 1e-12);
+    }
+  }
+}
+
+TEST(AutogradStructureTest, AWeightGradientIsWrittenInPlaceByTheOpThatMakesIt) {
+  Recording r;
+  const Tensor w = r.P("w", {4, 3}), bias = r.P("b", {4});
+  Finish(r, Linear(r.X({5, 3}), w, bias));
+  std::vector<OpKind> kinds;
+  for (const Op& op : r.program().segments[1].ops) kinds.push_back(op.kind);
+  EXPECT_THAT(kinds,
+              testing::ElementsAre(OpKind::kLinearInputGrad, OpKind::kLinearWeightGrad, OpKind::kColumnSum));
+  const Value& gradient = r.program().value(r.program().parameters[0].gradient);
+  EXPECT_EQ(gradient.kind, ValueKind::kParameterGradient);
+  EXPECT_EQ(gradient.name, "d.w");
+}
+
+TEST(AutogradStructureTest, OnlyLaterWritersOfATiedGradientAlwaysAdd) {
+  Recording r;
+  const Tensor h = Linear(r.X({3, 4}), r.P("w", {4, 4}));
+  Finish(r, Linear(h, r.P("w", {4, 4})));
+  std::vector<bool> adds;
+  for (const Op& op : r.program().segments[1].ops) {
+    if (op.kind == OpKind::kLinearWeightGrad) adds.push_back(op.always_accumulates);
+  }
+  EXPECT_THAT(adds, testing::ElementsAre(false, true));
+}
+
+TEST(AutogradStructureTest, BackwardOfARootYieldsTheLossAndForwardHasNone) {
+  Recording r;
+  HeadOf(r, r.X({9, 3}, kReplicated), r.P("w", {16, 3}, kVocabulary), 16);
+  Differentiate(r.recorder());
+  EXPECT_TRUE(r.program().segments[0].ops.empty());
+  EXPECT_EQ(r.program().segments[1].ops[0].kind, OpKind::kLinearCrossEntropyGrad);
+  EXPECT_EQ(r.program().segments[1].ops[0].outputs[0], r.program().roots[0]);
+}
+
+TEST(AutogradStructureTest, NothingFlowsToWhatDoesNotTrain) {
+  Recording r;
+  const Tensor x = r.recorder().Input("features", DType::kF64, {5, 3}, {});
+  Finish(r, Linear(Gelu(x), r.P("w", {4, 3})));
+  ASSERT_EQ(r.program().segments[1].ops.size(), 1);
+  EXPECT_EQ(r.program().segments[1].ops[0].kind, OpKind::kLinearWeightGrad);
+}
+
+TEST(AutogradDeathTest, AParameterWithoutAGradientAbortsByName) {
+  Recording r;
+  r.P("forgotten", {3, 3});
+  EXPECT_DEATH(Finish(r, Gelu(r.X({2, 3}))), "parameter forgotten gets no gradient");
+}
+
+TEST(AutogradDeathTest, AnOpWithoutAGradientCutsItsParametersOff) {
+  Recording r;
+  const Tensor y = Linear(r.X({5, 3}, kReplicated), r.P("w", {4, 3}, kReplicated));
+  const Tensor picked = GatherRows(y, r.Integers("rows", DType::kI32, {1}));
+  EXPECT_DEATH(Finish(r, picked), "parameter w gets no gradient");
+}
+
+TEST(AutogradDeathTest, ALossThatSomethingElseReadsAborts) {
+  Recording r;
+  const Tensor targets = r.Integers("targets", DType::kI32, {1, 2});
+  const Tensor loss =
+      LinearCrossEntropy(r.X({2, 3}, kReplicated), r.P("w", {16, 3}, kVocabulary), targets, 16);
+  EXPECT_DEATH(Finish(r, loss), "nothing else may read the loss");
+}
+
+TEST(AutogradDeathTest, ANormThatTiesOneOfItsVectorsAborts) {
+  Recording r;
+  const Tensor h = LayerNorm(r.X({4, 5}), r.P("gain", {5}), r.P("first", {5}), 1e-5);
+  const Tensor y = LayerNorm(h, r.P("gain", {5}), r.P("second", {5}), 1e-5);
+  EXPECT_DEATH(Finish(r, y), "LayerNormGrad makes gradients of which one is tied and another is not");
+}
+
+TEST(AutogradDeathTest, ANormWithOneTrainedVectorOfItsOwnAborts) {
+  Recording r;
+  const Tensor gain = r.P("a", {5}) + r.P("b", {5});
+  const Tensor y = LayerNorm(r.X({4, 5}), gain, r.P("bias", {5}), 1e-5);
+  EXPECT_DEATH(Finish(r, y), "LayerNormGrad adds into a parameter's gradient, but also makes");
+}
+
+}  // namespace
+}  // namespace trireme

@@ -1,0 +1,227 @@
+#include "runtime/cpu/bench.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "runtime/cpu/cpu_device.h"
+#include "runtime/op_table.h"
+#include "runtime/ops/optimizer.h"
+#include "runtime/random.h"
+
+namespace trireme {
+namespace {
+
+double Bytes(const View& view) {
+  return static_cast<double>(view.shape.num_elements() * SizeOf(view.dtype));
+}
+
+class Bench {
+ public:
+  explicit Bench(const KernelBenchmark& options) : options_(options), device_(options.num_threads) {}
+
+  DType compute() const { return options_.compute; }
+  const KernelBenchmark& options() const { return options_; }
+
+  // Numbers from -2 to 2 in steps of 1/64.
+  View Floats(DType dtype, Shape shape) {
+    const View view = Empty(dtype, shape);
+    for (int64_t i = 0; i < shape.num_elements(); ++i) {
+      const float value = static_cast<float>(i * 2654435761u >> 16 & 255) / 64.0f - 2.0f;
+      if (dtype == DType::kBF16) {
+        view.as<Bf16>()[i] = Bf16(value);
+      } else {
+        view.as<float>()[i] = value;
+      }
+    }
+    return view;
+  }
+  View Activation() { return Floats(compute(), {options_.tokens, options_.width}); }
+  View Vector() { return Floats(DType::kF32, {options_.width}); }
+
+  // Whole numbers 0, step, 2 step, ... modulo `modulus`.
+  View Integers(int64_t n, int64_t step, int64_t modulus) {
+    const View view = Empty(DType::kI32, {n});
+    for (int64_t i = 0; i < n; ++i) view.as<int32_t>()[i] = static_cast<int32_t>(i * step % modulus);
+    return view;
+  }
+
+  // Blocks begin at different places in a page. Where those that a kernel walks through together begin at the
+  // same place, their lines fight for the same ways of the cache, which can cost half the speed.
+  View Empty(DType dtype, Shape shape) {
+    constexpr int64_t kLineBytes = 64;
+    constexpr int64_t kPageLines = 64;
+    next_line_ = (next_line_ + 17) % kPageLines;
+    const int64_t offset = next_line_ * kLineBytes;
+    auto* block = static_cast<char*>(device_.Allocate(shape.num_elements() * SizeOf(dtype) + offset));
+    return {block + offset, dtype, shape};
+  }
+
+  template <typename F>
+  void Time(std::string name, double bytes, F f) {
+    double seconds = std::numeric_limits<double>::infinity();
+    f();
+    for (int i = 0; i < options_.repetitions; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      f();
+      seconds =
+          std::min(seconds, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    const double share = timings_.empty() ? 1 : bytes / seconds * timings_[0].seconds / timings_[0].bytes;
+    timings_.push_back({std::move(name), seconds, bytes, share});
+  }
+
+  // `bytes` 0: all operands once.
+  void TimeKernel(OpKind kind, Attributes attributes, const std::vector<View>& inputs,
+                  const std::vector<View>& outputs, double bytes = 0, bool accumulate = false) {
+    const Op op = {.kind = kind, .attributes = std::move(attributes)};
+    const KernelEntry& entry = device_.kernel(kind);
+    const int64_t workspace_bytes = entry.workspace_bytes == nullptr
+                                        ? 0
+                                        : entry.workspace_bytes(op, inputs, outputs, options_.num_threads);
+    const KernelArguments arguments = {op,
+                                       inputs,
+                                       outputs,
+                                       accumulate,
+                                       device_.Allocate(workspace_bytes),
+                                       {},
+                                       {{0, 0, 0, 0}},
+                                       options_.num_threads};
+    if (bytes == 0) {
+      for (const View& view : inputs) bytes += Bytes(view);
+      for (const View& view : outputs) bytes += Bytes(view);
+    }
+    Time(Name(kind), bytes, [&] { device_.Launch(entry.run, arguments, 0); });
+  }
+
+  std::vector<KernelTiming> Finish() { return std::move(timings_); }
+
+ private:
+  KernelBenchmark options_;
+  CpuDevice device_;
+  int64_t next_line_ = 0;
+  std::vector<KernelTiming> timings_;
+};
+
+void BenchCopy(Bench& bench) {
+  constexpr int64_t kPieceBytes = 1 << 20;
+  const View from = bench.Activation();
+  const View to = bench.Activation();
+  const auto bytes = static_cast<int64_t>(Bytes(from));
+  const int num_threads = bench.options().num_threads;
+  bench.Time("memcpy", 2 * Bytes(from), [&] {
+#pragma omp parallel for num_threads(num_threads) schedule(static)
+    for (int64_t at = 0; at < bytes; at += kPieceBytes) {
+      std::memcpy(to.as<char>() + at, from.as<char>() + at, std::min(kPieceBytes, bytes - at));
+    }
+  });
+}
+
+void BenchElementwise(Bench& bench) {
+  const View x = bench.Activation();
+  const View y = bench.Activation();
+  const View z = bench.Activation();
+  bench.TimeKernel(OpKind::kAdd, {}, {x, y}, {z});
+  const View wide = bench.Floats(DType::kF32, x.shape);
+  bench.TimeKernel(OpKind::kCast, {}, {wide}, {x});
+  bench.TimeKernel(OpKind::kAccumulate, {}, {wide}, {bench.Floats(DType::kF32, x.shape)}, 3 * Bytes(wide),
+                   true);
+  bench.TimeKernel(OpKind::kGelu, {}, {x}, {z});
+  bench.TimeKernel(OpKind::kGeluGrad, {}, {x, y}, {z});
+  const Shape half = {x.shape.rows(), x.shape.cols() / 2};
+  const View narrow = bench.Floats(bench.compute(), half);
+  bench.TimeKernel(OpKind::kSwiGlu, {}, {x}, {narrow});
+  bench.TimeKernel(OpKind::kSwiGluGrad, {}, {narrow, x}, {z});
+  const View token_index = bench.Empty(DType::kI64, {x.shape.rows()});
+  for (int64_t t = 0; t < x.shape.rows(); ++t) token_index.as<int64_t>()[t] = t;
+  bench.TimeKernel(OpKind::kDropout, {{"rate", 0.1}, {"seed", int64_t{1}}, {"name", int64_t{2}}},
+                   {x, token_index}, {z});
+}
+
+void BenchNorms(Bench& bench) {
+  const View x = bench.Activation();
+  const View y = bench.Activation();
+  const View dy = bench.Activation();
+  const View gain = bench.Vector();
+  const View dgain = bench.Vector();
+  const View dbias = bench.Vector();
+  const View r = bench.Empty(DType::kF32, {x.shape.rows()});
+  const View statistics = bench.Empty(DType::kF32, {x.shape.rows(), 2});
+  const Attributes eps = {{"eps", 1e-5}};
+  bench.TimeKernel(OpKind::kRmsNorm, eps, {x, gain}, {y, r});
+  bench.TimeKernel(OpKind::kRmsNormGrad, eps, {dy, x, gain, r}, {y, dgain});
+  bench.TimeKernel(OpKind::kLayerNorm, eps, {x, gain, gain}, {y, statistics});
+  bench.TimeKernel(OpKind::kLayerNormGrad, eps, {dy, x, gain, statistics}, {y, dgain, dbias});
+  bench.TimeKernel(OpKind::kColumnSum, {}, {x}, {dbias});
+}
+
+void BenchTokens(Bench& bench) {
+  const int64_t tokens = bench.options().tokens;
+  const int64_t vocabulary = bench.options().vocabulary;
+  const View x = bench.Activation();
+  const View y = bench.Activation();
+  const int64_t heads = x.shape.cols() / bench.options().head_size / 3;
+  const int64_t columns = 3 * heads * bench.options().head_size;
+  const View qkv = bench.Floats(bench.compute(), {tokens, columns});
+  bench.TimeKernel(OpKind::kRope,
+                   {{"query_heads", heads},
+                    {"key_heads", heads},
+                    {"head_size", bench.options().head_size},
+                    {"theta", 1e4},
+                    {"inverse", int64_t{0}}},
+                   {qkv, bench.Integers(tokens, 1, 1024)}, {bench.Floats(bench.compute(), qkv.shape)});
+  const View ids = bench.Integers(tokens, 7919, vocabulary);
+  const View table = bench.Floats(bench.compute(), {vocabulary, x.shape.cols()});
+  const View dtable = bench.Floats(DType::kF32, table.shape);
+  const Attributes whole = {{"sharded", int64_t{0}}};
+  bench.TimeKernel(OpKind::kEmbedding, whole, {ids, table}, {x}, 2 * Bytes(x));
+  // Touched rows are read and written; the table is zeroed first, or not.
+  const double added = Bytes(x) + 2 * static_cast<double>(x.shape.num_elements() * SizeOf(DType::kF32));
+  bench.TimeKernel(OpKind::kEmbeddingGrad, whole, {x, ids}, {dtable}, added, true);
+  bench.TimeKernel(OpKind::kEmbeddingGrad, whole, {x, ids}, {dtable}, added + Bytes(dtable));
+  bench.TimeKernel(OpKind::kGatherRows, {}, {x, bench.Integers(tokens, 11, tokens)}, {y});
+}
+
+void BenchHead(Bench& bench) {
+  const int64_t rows = std::max<int64_t>(1, bench.options().tokens / 64);
+  const int64_t vocabulary = bench.options().vocabulary;
+  const View logits = bench.Floats(bench.compute(), {rows, vocabulary});
+  const View dlogits = bench.Floats(bench.compute(), logits.shape);
+  const View targets = bench.Integers(rows, 331, vocabulary);
+  const View statistics = bench.Empty(DType::kF32, {rows, 3});
+  const View loss = bench.Empty(DType::kF32, {rows});
+  const Attributes attributes = {{"vocabulary", vocabulary}};
+  bench.TimeKernel(OpKind::kSoftmaxStatistics, attributes, {logits, targets}, {statistics});
+  bench.TimeKernel(OpKind::kCrossEntropyGrad, attributes, {logits, statistics, targets}, {dlogits, loss});
+}
+
+void BenchOptimizer(Bench& bench) {
+  const Shape flat = {bench.options().tokens * bench.options().width};
+  const View gradient = bench.Floats(DType::kF32, flat);
+  const View p = bench.Floats(DType::kF32, flat);
+  const View m = bench.Floats(DType::kF32, flat);
+  const View v = bench.Empty(DType::kF32, flat);
+  const View factors = bench.Empty(DType::kF64, {kNumStepFactors});
+  std::fill_n(factors.as<double>(), kNumStepFactors, 0.5);
+  bench.TimeKernel(OpKind::kSquaredNorm, {}, {gradient}, {bench.Empty(DType::kF64, {1})});
+  bench.TimeKernel(OpKind::kAdamW,
+                   {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weight_decay", 0.1}},
+                   {gradient, p, m, v, factors}, {p, m, v});
+}
+
+}  // namespace
+
+std::vector<KernelTiming> BenchmarkKernels(const KernelBenchmark& options) {
+  Bench bench(options);
+  BenchCopy(bench);
+  BenchElementwise(bench);
+  BenchNorms(bench);
+  BenchTokens(bench);
+  BenchHead(bench);
+  BenchOptimizer(bench);
+  return bench.Finish();
+}
+
+}  // namespace trireme

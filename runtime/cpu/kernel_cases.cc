@@ -1,0 +1,360 @@
+#include "runtime/cpu/kernel_cases.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/cpu/kernels.h"
+#include "runtime/op_table.h"
+#include "runtime/ops/optimizer.h"
+#include "runtime/random.h"
+
+namespace trireme {
+namespace {
+
+KernelCase NewCase(OpKind kind, Attributes attributes, std::vector<Operand> inputs,
+                   std::vector<Result> outputs) {
+  KernelCase c = {.name = Name(kind),
+                  .kind = kind,
+                  .attributes = std::move(attributes),
+                  .inputs = std::move(inputs),
+                  .outputs = std::move(outputs)};
+  for (int i = 0; i < c.inputs[0].shape.num_dims(); ++i) absl::StrAppend(&c.name, "_", c.inputs[0].shape[i]);
+  return c;
+}
+
+// Output i of the forward kernel in double, as an operand of its gradient.
+Operand Saved(const KernelCase& forward, int i) {
+  const Result& result = forward.outputs[i];
+  return {result.role, result.shape,
+          RunCase(PlainKernel(forward.kind), forward, {.compute = DType::kF64})[i].Doubles()};
+}
+
+Attributes HeadAttributes(HeadShape heads) {
+  return {{"query_heads", heads.query_heads}, {"key_heads", heads.key_heads}, {"head_size", heads.head_size}};
+}
+
+Operand Operand32(const std::vector<double>& values) {
+  return {Role::kI32, {static_cast<int64_t>(values.size())}, values};
+}
+
+}  // namespace
+
+KernelCase LinearCase(int64_t t, int64_t n, int64_t k, bool bias) {
+  Operand b = RandomOperand(Role::kWide, {n}, 3);
+  b.absent = !bias;
+  return NewCase(OpKind::kLinear, {},
+                 {RandomOperand(Role::kCompute, {t, k}, 1), RandomOperand(Role::kCompute, {n, k}, 2), b},
+                 {{Role::kCompute, {t, n}}});
+}
+
+KernelCase LinearInputGradCase(int64_t t, int64_t n, int64_t k) {
+  return NewCase(OpKind::kLinearInputGrad, {},
+                 {RandomOperand(Role::kCompute, {t, n}, 1), RandomOperand(Role::kCompute, {n, k}, 2)},
+                 {{Role::kCompute, {t, k}}});
+}
+
+KernelCase LinearWeightGradCase(int64_t t, int64_t n, int64_t k) {
+  return NewCase(OpKind::kLinearWeightGrad, {},
+                 {RandomOperand(Role::kCompute, {t, n}, 1), RandomOperand(Role::kCompute, {t, k}, 2)},
+                 {{Role::kWide, {n, k}}});
+}
+
+KernelCase ColumnSumCase(int64_t t, int64_t n) {
+  return NewCase(OpKind::kColumnSum, {}, {RandomOperand(Role::kCompute, {t, n}, 1)}, {{Role::kWide, {n}}});
+}
+
+KernelCase AddCase(int64_t t, int64_t d) {
+  return NewCase(OpKind::kAdd, {},
+                 {RandomOperand(Role::kCompute, {t, d}, 1), RandomOperand(Role::kCompute, {t, d}, 2)},
+                 {{Role::kCompute, {t, d}}});
+}
+
+KernelCase CastCase(Role from, Role to, int64_t n) {
+  KernelCase c = NewCase(OpKind::kCast, {}, {RandomOperand(from, {n}, 1)}, {{to, {n}}});
+  absl::StrAppend(&c.name, "_", static_cast<int>(from), "_", static_cast<int>(to));
+  return c;
+}
+
+KernelCase AccumulateCase(int64_t n) {
+  return NewCase(OpKind::kAccumulate, {}, {RandomOperand(Role::kWide, {n}, 1)}, {{Role::kWide, {n}}});
+}
+
+KernelCase GatherRowsCase(int64_t t, int64_t d, int64_t n) {
+  return NewCase(OpKind::kGatherRows, {},
+                 {RandomOperand(Role::kCompute, {t, d}, 1), Operand32(Integers(n, 2, 0, t))},
+                 {{Role::kCompute, {n, d}}});
+}
+
+KernelCase KeepOnFirstCase(int64_t n, int coordinate) {
+  KernelCase c = NewCase(OpKind::kKeepOnFirst, {{"axis", static_cast<int64_t>(Axis::kTp)}},
+                         {RandomOperand(Role::kWide, {n}, 1)}, {{Role::kWide, {n}}});
+  c.mesh[Axis::kTp] = 2;
+  c.coordinate[Axis::kTp] = coordinate;
+  absl::StrAppend(&c.name, "_at", coordinate);
+  return c;
+}
+
+// With large arguments, where the exponential must not overflow.
+KernelCase GeluCase(int64_t t, int64_t f) {
+  KernelCase c =
+      NewCase(OpKind::kGelu, {}, {RandomOperand(Role::kCompute, {t, f}, 1, 3)}, {{Role::kCompute, {t, f}}});
+  c.inputs[0].values.front() = -60;
+  c.inputs[0].values.back() = 60;
+  return c;
+}
+
+KernelCase GeluGradCase(int64_t t, int64_t f) {
+  return NewCase(OpKind::kGeluGrad, {}, {RandomOperand(Role::kCompute, {t, f}, 2), GeluCase(t, f).inputs[0]},
+                 {{Role::kCompute, {t, f}}});
+}
+
+KernelCase SwiGluCase(int64_t t, int64_t f) {
+  KernelCase c = NewCase(OpKind::kSwiGlu, {}, {RandomOperand(Role::kCompute, {t, 2 * f}, 1, 3)},
+                         {{Role::kCompute, {t, f}}});
+  // Where the exponential must not overflow, beside others that set the scale.
+  if (t * f > 1) c.inputs[0].values[0] = -100;
+  return c;
+}
+
+KernelCase SwiGluGradCase(int64_t t, int64_t f) {
+  return NewCase(OpKind::kSwiGluGrad, {},
+                 {RandomOperand(Role::kCompute, {t, f}, 2), SwiGluCase(t, f).inputs[0]},
+                 {{Role::kCompute, {t, 2 * f}}});
+}
+
+KernelCase DropoutCase(int64_t t, int64_t d) {
+  // Indices beyond 32 bits too: they are global.
+  std::vector<double> index = Integers(t, 2, 0, int64_t{1} << 40);
+  return NewCase(
+      OpKind::kDropout,
+      {{"rate", 0.3}, {"seed", int64_t{17}}, {"name", static_cast<int64_t>(HashName("h.3.dropout"))}},
+      {RandomOperand(Role::kCompute, {t, d}, 1), {Role::kI64, {t}, index}}, {{Role::kCompute, {t, d}}});
+}
+
+KernelCase RmsNormCase(int64_t t, int64_t d) {
+  return NewCase(OpKind::kRmsNorm, {{"eps", 1e-5}},
+                 {RandomOperand(Role::kCompute, {t, d}, 1), RandomOperand(Role::kWide, {d}, 2)},
+                 {{Role::kCompute, {t, d}}, {Role::kWide, {t}}});
+}
+
+KernelCase RmsNormGradCase(int64_t t, int64_t d) {
+  const KernelCase forward = RmsNormCase(t, d);
+  return NewCase(
+      OpKind::kRmsNormGrad, forward.attributes,
+      {RandomOperand(Role::kCompute, {t, d}, 3), forward.inputs[0], forward.inputs[1], Saved(forward, 1)},
+      {{Role::kCompute, {t, d}}, {Role::kWide, {d}}});
+}
+
+KernelCase LayerNormCase(int64_t t, int64_t d) {
+  KernelCase c = NewCase(OpKind::kLayerNorm, {{"eps", 1e-5}},
+                         {RandomOperand(Role::kCompute, {t, d}, 1), RandomOperand(Role::kWide, {d}, 2),
+                          RandomOperand(Role::kWide, {d}, 3)},
+                         {{Role::kCompute, {t, d}}, {Role::kWide, {t, 2}}});
+  // A mean that is large beside the deviation.
+  for (double& v : c.inputs[0].values) v += 10;
+  return c;
+}
+
+KernelCase LayerNormGradCase(int64_t t, int64_t d) {
+  const KernelCase forward = LayerNormCase(t, d);
+  return NewCase(
+      OpKind::kLayerNormGrad, forward.attributes,
+      {RandomOperand(Role::kCompute, {t, d}, 4), forward.inputs[0], forward.inputs[1], Saved(forward, 1)},
+      {{Role::kCompute, {t, d}}, {Role::kWide, {d}}, {Role::kWide, {d}}});
+}
+
+KernelCase RopeCase(int64_t t, HeadShape heads, bool inverse) {
+  // Two sequences, one that begins late, and a jump.
+  std::vector<double> positions(t);
+  for (int64_t i = 0; i < t; ++i)
+    positions[i] = static_cast<double>(i < t / 2 ? i : 5000 + i + (i > 3 * t / 4 ? 7 : 0));
+  KernelCase c = NewCase(OpKind::kRope,
+                         {{"query_heads", heads.query_heads},
+                          {"key_heads", heads.key_heads},
+                          {"head_size", heads.head_size},
+                          {"theta", 10000.0},
+                          {"inverse", int64_t{inverse}}},
+                         {RandomOperand(Role::kCompute, {t, heads.columns()}, 1), Operand32(positions)},
+                         {{Role::kCompute, {t, heads.columns()}}});
+  absl::StrAppend(&c.name, inverse ? "_inverse" : "");
+  return c;
+}
+
+KernelCase AttentionCase(int64_t t, HeadShape heads) {
+  std::vector<double> lo(t);
+  for (int64_t q = 0; q < t; ++q) lo[q] = q < t / 2 ? 0 : static_cast<double>(std::max(t / 2, q - 4));
+  return NewCase(
+      OpKind::kAttention, HeadAttributes(heads),
+      {RandomOperand(Role::kCompute, {t, heads.columns()}, 1), Operand32(lo)},
+      {{Role::kCompute, {t, heads.query_heads * heads.head_size}}, {Role::kWide, {t, heads.query_heads}}});
+}
+
+KernelCase AttentionGradCase(int64_t t, HeadShape heads) {
+  const KernelCase forward = AttentionCase(t, heads);
+  return NewCase(OpKind::kAttentionGrad, forward.attributes,
+                 {RandomOperand(Role::kCompute, forward.outputs[0].shape, 2), forward.inputs[0],
+                  Saved(forward, 0), Saved(forward, 1), forward.inputs[1]},
+                 {{Role::kCompute, forward.inputs[0].shape}});
+}
+
+KernelCase EmbeddingCase(int64_t t, int64_t v, int64_t d, bool sharded) {
+  KernelCase c =
+      NewCase(OpKind::kEmbedding, {{"sharded", int64_t{sharded}}},
+              {Operand32(Integers(t, 1, 0, sharded ? 2 * v : v)), RandomOperand(Role::kCompute, {v, d}, 2)},
+              {{Role::kCompute, {t, d}}});
+  c.mesh[Axis::kTp] = 2;
+  c.coordinate[Axis::kTp] = 1;
+  absl::StrAppend(&c.name, "_", v, "_", d, sharded ? "_sharded" : "");
+  return c;
+}
+
+KernelCase EmbeddingGradCase(int64_t t, int64_t v, int64_t d, bool sharded) {
+  const KernelCase forward = EmbeddingCase(t, v, d, sharded);
+  KernelCase c =
+      NewCase(OpKind::kEmbeddingGrad, forward.attributes,
+              {RandomOperand(Role::kCompute, {t, d}, 3), forward.inputs[0]}, {{Role::kWide, {v, d}}});
+  c.mesh = forward.mesh;
+  c.coordinate = forward.coordinate;
+  absl::StrAppend(&c.name, "_", v, sharded ? "_sharded" : "");
+  return c;
+}
+
+KernelCase SoftmaxStatisticsCase(int64_t t, int64_t columns, int ranks) {
+  std::vector<double> targets = Integers(t, 2, 0, std::max<int64_t>(1, ranks * columns - 1));
+  if (t > 2) targets[1] = -100;
+  KernelCase c = NewCase(OpKind::kSoftmaxStatistics, {{"vocabulary", ranks * columns - 1}},
+                         {RandomOperand(Role::kCompute, {t, columns}, 1, 4), Operand32(targets)},
+                         {{Role::kWide, {t, 3}}});
+  c.mesh[Axis::kTp] = ranks;
+  c.coordinate[Axis::kTp] = ranks - 1;
+  absl::StrAppend(&c.name, "_of", ranks);
+  return c;
+}
+
+namespace {
+
+// The statistics of all ranks: what this rank's kernel gives, and for the others numbers that could be.
+Operand AllStatistics(const KernelCase& c, int64_t t, int ranks) {
+  Operand all = {Role::kWide, {ranks * t, 3}, {}};
+  for (int r = 0; r + 1 < ranks; ++r) {
+    for (int64_t i = 0; i < t; ++i) {
+      all.values.insert(all.values.end(), {0.5 * r + 0.1 * static_cast<double>(i % 7), 3.0 + r, 0.25 * r});
+    }
+  }
+  const std::vector<double> own = Saved(c, 0).values;
+  all.values.insert(all.values.end(), own.begin(), own.end());
+  return all;
+}
+
+}  // namespace
+
+KernelCase CrossEntropyLossCase(int64_t t, int64_t columns, int ranks) {
+  const KernelCase statistics = SoftmaxStatisticsCase(t, columns, ranks);
+  return NewCase(OpKind::kCrossEntropyLoss, {}, {AllStatistics(statistics, t, ranks), statistics.inputs[1]},
+                 {{Role::kWide, {t}}});
+}
+
+KernelCase CrossEntropyGradCase(int64_t t, int64_t columns, int ranks) {
+  const KernelCase statistics = SoftmaxStatisticsCase(t, columns, ranks);
+  KernelCase c = NewCase(OpKind::kCrossEntropyGrad, statistics.attributes,
+                         {statistics.inputs[0], AllStatistics(statistics, t, ranks), statistics.inputs[1]},
+                         {{Role::kCompute, {t, columns}}, {Role::kWide, {t}}});
+  c.mesh = statistics.mesh;
+  c.coordinate = statistics.coordinate;
+  absl::StrAppend(&c.name, "_of", ranks);
+  return c;
+}
+
+KernelCase LossSumCase(int64_t t) {
+  return NewCase(OpKind::kLossSum, {}, {RandomOperand(Role::kWide, {t}, 1)}, {{Role::kF64, {1}}});
+}
+
+KernelCase SquaredNormCase(int64_t n) {
+  return NewCase(OpKind::kSquaredNorm, {}, {RandomOperand(Role::kWide, {n}, 1)}, {{Role::kF64, {1}}});
+}
+
+KernelCase StepFactorsCase(double squared_norm) {
+  return NewCase(OpKind::kStepFactors, {{"beta1", 0.9}, {"beta2", 0.95}, {"clip_norm", 1.0}},
+                 {{Role::kF64, {1}, {squared_norm}},
+                  {Role::kF64, {kNumStepInputs}, {3e-4, 1024}},
+                  {Role::kF64, {1}, {41}}},
+                 {{Role::kF64, {kNumStepFactors}}, {Role::kF64, {1}, 2}});
+}
+
+KernelCase AdamWCase(int64_t n, bool apply) {
+  Operand v = RandomOperand(Role::kWide, {n}, 4, 0.1);
+  for (double& second : v.values) second = std::abs(second);
+  // Powers of two where they are rounded to f32: the definition sees the same.
+  const std::vector<double> factors = {0.25, 0x1p-10, 0.125, 0.0625, apply ? 1.0 : 0.0, 3};
+  KernelCase c = NewCase(OpKind::kAdamW,
+                         {{"beta1", 0.875}, {"beta2", 0.9375}, {"epsilon", 0x1p-20}, {"weight_decay", 0.125}},
+                         {RandomOperand(Role::kWide, {n}, 1),
+                          RandomOperand(Role::kWide, {n}, 2),
+                          RandomOperand(Role::kWide, {n}, 3, 0.1),
+                          v,
+                          {Role::kF64, {kNumStepFactors}, factors}},
+                         {{Role::kWide, {n}, 1}, {Role::kWide, {n}, 2}, {Role::kWide, {n}, 3}});
+  absl::StrAppend(&c.name, apply ? "" : "_skipped");
+  return c;
+}
+
+std::vector<KernelCase> AllKernelCases() {
+  std::vector<KernelCase> cases;
+  // One element, less than a vector, around vectors, more than one range of elements, more than one partial
+  // sum of rows, more columns than partial sums are added at a time.
+  const std::vector<std::pair<int64_t, int64_t>> sizes = {
+      {1, 1}, {3, 3}, {17, 127}, {2, 128}, {5, 129}, {64, 33}, {130, 17}, {300, 127}, {67, 1100}};
+  for (const auto& [t, d] : sizes) {
+    for (KernelCase (*make)(int64_t, int64_t) :
+         {ColumnSumCase, AddCase, GeluCase, GeluGradCase, SwiGluCase, SwiGluGradCase, DropoutCase,
+          RmsNormCase, RmsNormGradCase, LayerNormCase, LayerNormGradCase}) {
+      // Of one column a norm leaves nothing but rounding errors.
+      if (d == 1 && (make == RmsNormGradCase || make == LayerNormCase || make == LayerNormGradCase)) continue;
+      cases.push_back(make(t, d));
+    }
+    for (int ranks : {1, 2}) {
+      cases.push_back(SoftmaxStatisticsCase(t, d + 1, ranks));
+      cases.push_back(CrossEntropyGradCase(t, d + 1, ranks));
+    }
+    cases.push_back(CrossEntropyLossCase(t, d + 1, 3));
+    cases.push_back(GatherRowsCase(t, d, 5));
+  }
+  for (const HeadShape heads : {HeadShape{1, 1, 2}, {3, 3, 32}, {4, 2, 34}, {6, 2, 16}}) {
+    for (int64_t t : {1, 7, 131}) {
+      cases.push_back(RopeCase(t, heads, false));
+      cases.push_back(RopeCase(t, heads, true));
+      cases.push_back(AttentionCase(t, heads));
+      cases.push_back(AttentionGradCase(t, heads));
+      cases.back().name += absl::StrCat("_", heads.query_heads, "_", heads.key_heads);
+    }
+  }
+  for (bool bias : {false, true}) cases.push_back(LinearCase(bias ? 17 : 16, 33, 127, bias));
+  cases.push_back(LinearInputGradCase(17, 33, 127));
+  cases.push_back(LinearWeightGradCase(17, 33, 127));
+  for (bool sharded : {false, true}) {
+    cases.push_back(EmbeddingCase(50, 31, 17, sharded));
+    cases.push_back(EmbeddingGradCase(50, 31, 17, sharded));
+    // More than a range of columns, and of what is zeroed.
+    cases.push_back(EmbeddingGradCase(40, 900, 300, sharded));
+  }
+  for (int64_t n : {1, 17, 40000}) {
+    for (Role from : {Role::kCompute, Role::kWide, Role::kF64}) {
+      for (Role to : {Role::kCompute, Role::kWide, Role::kF64}) cases.push_back(CastCase(from, to, n));
+    }
+    cases.push_back(AccumulateCase(n));
+    cases.push_back(LossSumCase(n));
+    cases.push_back(AdamWCase(n, true));
+    cases.push_back(AdamWCase(n, false));
+    cases.push_back(SquaredNormCase(n));
+  }
+  cases.push_back(SquaredNormCase(150001));
+  cases.push_back(StepFactorsCase(1e10));
+  cases.push_back(StepFactorsCase(std::numeric_limits<double>::infinity()));
+  for (int coordinate : {0, 1}) cases.push_back(KeepOnFirstCase(19, coordinate));
+  for (KernelCase& c : cases) RoundOperands(&c);
+  return cases;
+}
+
+}  // namespace trireme

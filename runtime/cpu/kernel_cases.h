@@ -1,0 +1,54 @@
+// Calls of every kernel, at sizes that reach every branch: below, at and above a vector, a range and a
+// partial sum.
+#ifndef TRIREME_RUNTIME_CPU_KERNEL_CASES_H_
+#define TRIREME_RUNTIME_CPU_KERNEL_CASES_H_
+
+#include <vector>
+
+#include "runtime/cpu/kernel_test_util.h"
+#include "runtime/ops/rope.h"
+
+namespace trireme {
+
+// One family a function. Gradients get results of the forward kernel, in double, where they take such.
+KernelCase LinearCase(int64_t t, int64_t n, int64_t k, bool bias);
+KernelCase LinearInputGradCase(int64_t t, int64_t n, int64_t k);
+KernelCase LinearWeightGradCase(int64_t t, int64_t n, int64_t k);
+KernelCase ColumnSumCase(int64_t t, int64_t n);
+KernelCase AddCase(int64_t t, int64_t d);
+KernelCase CastCase(Role from, Role to, int64_t n);
+KernelCase AccumulateCase(int64_t n);
+KernelCase GatherRowsCase(int64_t t, int64_t d, int64_t n);
+KernelCase KeepOnFirstCase(int64_t n, int coordinate);
+KernelCase GeluCase(int64_t t, int64_t f);
+KernelCase GeluGradCase(int64_t t, int64_t f);
+KernelCase SwiGluCase(int64_t t, int64_t f);
+KernelCase SwiGluGradCase(int64_t t, int64_t f);
+KernelCase DropoutCase(int64_t t, int64_t d);
+KernelCase RmsNormCase(int64_t t, int64_t d);
+KernelCase RmsNormGradCase(int64_t t, int64_t d);
+KernelCase LayerNormCase(int64_t t, int64_t d);
+KernelCase LayerNormGradCase(int64_t t, int64_t d);
+KernelCase RopeCase(int64_t t, HeadShape heads, bool inverse);
+// Two sequences, the second of which sees no more than 5 keys.
+KernelCase AttentionCase(int64_t t, HeadShape heads);
+KernelCase AttentionGradCase(int64_t t, HeadShape heads);
+// Rank 1 of 2 of a sharded table, or the whole table.
+KernelCase EmbeddingCase(int64_t t, int64_t v, int64_t d, bool sharded);
+KernelCase EmbeddingGradCase(int64_t t, int64_t v, int64_t d, bool sharded);
+// `columns` of logits on each of `ranks` ranks, this one the last; the last column of the vocabulary is
+// padding.
+KernelCase SoftmaxStatisticsCase(int64_t t, int64_t columns, int ranks);
+KernelCase CrossEntropyLossCase(int64_t t, int64_t columns, int ranks);
+KernelCase CrossEntropyGradCase(int64_t t, int64_t columns, int ranks);
+KernelCase LossSumCase(int64_t t);
+KernelCase SquaredNormCase(int64_t n);
+KernelCase StepFactorsCase(double squared_norm);
+KernelCase AdamWCase(int64_t n, bool apply);
+
+// All of them, operands rounded (RoundOperands).
+std::vector<KernelCase> AllKernelCases();
+
+}  // namespace trireme
+
+#endif  // TRIREME_RUNTIME_CPU_KERNEL_CASES_H_

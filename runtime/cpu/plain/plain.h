@@ -1,0 +1,55 @@
+// The plain kernels. What each one computes stands in its family's header under runtime/ops/.
+#ifndef TRIREME_RUNTIME_CPU_PLAIN_PLAIN_H_
+#define TRIREME_RUNTIME_CPU_PLAIN_PLAIN_H_
+
+#include "runtime/kernel.h"
+
+namespace trireme {
+
+void LinearPlain(const KernelArguments& a);
+void LinearInputGradPlain(const KernelArguments& a);
+void LinearWeightGradPlain(const KernelArguments& a);
+void ColumnSumPlain(const KernelArguments& a);
+
+void AddPlain(const KernelArguments& a);
+void CastPlain(const KernelArguments& a);
+void AccumulatePlain(const KernelArguments& a);
+void GatherRowsPlain(const KernelArguments& a);
+void KeepOnFirstPlain(const KernelArguments& a);
+
+void GeluPlain(const KernelArguments& a);
+void GeluGradPlain(const KernelArguments& a);
+void SwiGluPlain(const KernelArguments& a);
+void SwiGluGradPlain(const KernelArguments& a);
+
+void DropoutPlain(const KernelArguments& a);
+
+void RmsNormPlain(const KernelArguments& a);
+void RmsNormGradPlain(const KernelArguments& a);
+void LayerNormPlain(const KernelArguments& a);
+void LayerNormGradPlain(const KernelArguments& a);
+
+void RopePlain(const KernelArguments& a);
+
+void AttentionPlain(const KernelArguments& a);
+void AttentionGradPlain(const KernelArguments& a);
+int64_t AttentionPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                     absl::Span<const View> outputs, int num_threads);
+int64_t AttentionGradPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                         absl::Span<const View> outputs, int num_threads);
+
+void EmbeddingPlain(const KernelArguments& a);
+void EmbeddingGradPlain(const KernelArguments& a);
+
+void SoftmaxStatisticsPlain(const KernelArguments& a);
+void CrossEntropyLossPlain(const KernelArguments& a);
+void CrossEntropyGradPlain(const KernelArguments& a);
+void LossSumPlain(const KernelArguments& a);
+
+void SquaredNormPlain(const KernelArguments& a);
+void StepFactorsPlain(const KernelArguments& a);
+void AdamWPlain(const KernelArguments& a);
+
+}  // namespace trireme
+
+#endif  // TRIREME_RUNTIME_CPU_PLAIN_PLAIN_H_

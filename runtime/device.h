@@ -1,0 +1,52 @@
+// Where programs run: memory, streams, events and kernels. The executor speaks to this interface alone, so a
+// backend is one implementation of it and a table of kernels.
+#ifndef TRIREME_RUNTIME_DEVICE_H_
+#define TRIREME_RUNTIME_DEVICE_H_
+
+#include <cstdint>
+
+#include "runtime/kernel.h"
+
+namespace trireme {
+
+// An in-order queue of work on a device. Stream 0 is the compute stream. On the CPU work is done as it is
+// enqueued.
+using StreamId = int;
+// A point in a stream that another stream or the host can wait for.
+using EventId = int64_t;
+
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  // Memory of the device, 64-byte aligned, zeroed; freed with the device. Counted, so that a test can show
+  // that the hot path allocates nothing. Aborts, naming the size, where there is none: the plan was printed
+  // before.
+  virtual void* Allocate(int64_t bytes) = 0;
+  virtual int64_t num_allocations() const = 0;
+
+  virtual StreamId NewStream() = 0;
+  // An event behind all work enqueued on `stream` so far.
+  virtual EventId Record(StreamId stream) = 0;
+  // Work enqueued on `stream` from now on starts after `event`.
+  virtual void StreamWait(StreamId stream, EventId event) = 0;
+  // Blocks the host until all work on `stream` is done.
+  virtual void Synchronize(StreamId stream) = 0;
+
+  // Enqueue a copy between host and device memory, or within the device.
+  virtual void CopyToDevice(void* device, const void* host, int64_t bytes, StreamId stream) = 0;
+  virtual void CopyToHost(void* host, const void* device, int64_t bytes, StreamId stream) = 0;
+  virtual void CopyWithin(void* to, const void* from, int64_t bytes, StreamId stream) = 0;
+
+  // The kernel of an op on this device; aborts for an op that it lacks.
+  virtual const KernelEntry& kernel(OpKind kind) const = 0;
+  virtual void Launch(Kernel kernel, const KernelArguments& arguments, StreamId stream) = 0;
+  // Threads that a kernel may use on the host.
+  virtual int num_threads() const = 0;
+  // "cpu (AVX-512, 2 threads)".
+  virtual const char* description() const = 0;
+};
+
+}  // namespace trireme
+
+#endif  // TRIREME_RUNTIME_DEVICE_H_

@@ -1,0 +1,225 @@
+#include "runtime/executor.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "runtime/op_table.h"
+
+namespace trireme {
+namespace {
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+Executor::Executor(const StepPlan& plan, std::vector<MemoryPlan> memory, std::vector<Bindings> bindings,
+                   Device& device, Options options)
+    : plan_(plan),
+      memory_(std::move(memory)),
+      bindings_(std::move(bindings)),
+      device_(device),
+      options_(std::move(options)),
+      tickets_(plan.entries.size(), 0) {
+  CHECK_EQ(memory_.size(), plan.programs.size());
+  CHECK_EQ(bindings_.size(), plan.programs.size());
+  bound_.resize(plan.programs.size());
+  for (int p = 0; p < plan.programs.size(); ++p) {
+    // A program without values in slots runs the same whatever the slot.
+    const int num_slots = memory_[p].slot_bytes > 0 ? plan.num_slots : 1;
+    bound_[p].resize(num_slots);
+    for (int slot = 0; slot < num_slots; ++slot) {
+      for (int s = 0; s < plan.programs[p]->segments.size(); ++s) bound_[p][slot].push_back(Bind(p, s, slot));
+    }
+  }
+}
+
+int64_t Executor::SlotBytes(const StepPlan& plan, const std::vector<MemoryPlan>& memory) {
+  int64_t bytes = 0;
+  for (const MemoryPlan& program : memory) bytes = std::max(bytes, program.slot_bytes);
+  return bytes * plan.num_slots;
+}
+
+int64_t Executor::TransientBytes(const std::vector<MemoryPlan>& memory) {
+  int64_t bytes = 0;
+  for (const MemoryPlan& program : memory) bytes = std::max(bytes, program.transient_bytes);
+  return bytes;
+}
+
+void* Executor::Address(int program, ValueId id, int slot) const {
+  if (id == kNoValue) return nullptr;
+  const Program& p = *plan_.programs[program];
+  const ValueId storage = p.StorageOf(id);
+  const int64_t offset = p.OffsetInStorage(id) * SizeOf(p.value(id).dtype);
+  const MemoryPlan::Place& place = memory_[program].places[storage];
+  char* base = nullptr;
+  switch (place.kind) {
+    case MemoryKind::kNone:
+      return nullptr;
+    case MemoryKind::kBound:
+      base = static_cast<char*>(bindings_[program][storage]);
+      CHECK(base != nullptr) << "value " << p.value(storage).name << " is not bound";
+      break;
+    case MemoryKind::kSlot: {
+      int64_t stride = 0;
+      for (const MemoryPlan& memory : memory_) stride = std::max(stride, memory.slot_bytes);
+      base = static_cast<char*>(options_.slots) + slot * stride + place.offset;
+      break;
+    }
+    case MemoryKind::kTransient:
+      base = static_cast<char*>(options_.transient) + place.offset;
+      break;
+  }
+  return base + offset;
+}
+
+View Executor::ViewOf(int program, ValueId id, int slot) const {
+  if (id == kNoValue) return {};
+  const Value& value = plan_.programs[program]->value(id);
+  return {Address(program, id, slot), value.dtype, value.shape};
+}
+
+Executor::BoundSegment Executor::Bind(int program, int segment, int slot) const {
+  BoundSegment bound;
+  const std::vector<Op>& ops = plan_.programs[program]->segments[segment].ops;
+  for (size_t i = 0; i < ops.size(); ++i) {
+    const Op& op = ops[i];
+    if (op.kind == OpKind::kRelabel) continue;
+    BoundOp b = {&op, nullptr, false, {}, {}, nullptr};
+    if (!Definition(op.kind).communicates) b.kernel = &device_.kernel(op.kind);
+    for (ValueId id : op.inputs) b.inputs.push_back(ViewOf(program, id, slot));
+    for (ValueId id : op.outputs) {
+      b.outputs.push_back(ViewOf(program, id, slot));
+      b.writes_gradient |= plan_.programs[program]->value(id).kind == ValueKind::kParameterGradient;
+    }
+    b.workspace = static_cast<char*>(options_.transient) + memory_[program].workspaces[segment][i];
+    bound.push_back(std::move(b));
+  }
+  return bound;
+}
+
+void Executor::RunSegment(const StepEntry& entry) {
+  std::vector<std::vector<BoundSegment>>& slots = bound_[entry.program];
+  for (const BoundOp& op : slots[std::min<size_t>(entry.slot, slots.size() - 1)][entry.segment]) {
+    const double begin = options_.profile != nullptr ? Now() : 0;
+    if (op.kernel == nullptr) {
+      RunCollective(op);
+    } else {
+      device_.Launch(op.kernel->run,
+                     {.op = *op.op,
+                      .inputs = op.inputs,
+                      .outputs = op.outputs,
+                      .accumulate = op.op->always_accumulates || (entry.accumulates && op.writes_gradient),
+                      .workspace = op.workspace,
+                      .mesh = options_.mesh,
+                      .coordinate = options_.coordinate,
+                      .num_threads = device_.num_threads()},
+                     0);
+    }
+    if (num_under_way_ > 0) Progress();
+    if (options_.profile != nullptr) {
+      const double seconds = Now() - begin;
+      const int kind = static_cast<int>(op.op->kind);
+      options_.profile->op_seconds[kind] += seconds;
+      ++options_.profile->op_calls[kind];
+      if (op.kernel == nullptr) options_.profile->communication_seconds += seconds;
+    }
+  }
+}
+
+void Executor::RunCollective(const BoundOp& op) {
+  const Axis axis = op.op->attributes.AxisOf("axis");
+  Communicator* communicator = options_.axes[static_cast<int>(axis)];
+  CHECK(communicator != nullptr) << "no communicator along " << Name(axis);
+  const View& in = op.inputs[0];
+  const View& out = op.outputs[0];
+  const int64_t count = in.shape.num_elements();
+  Communicator::Ticket ticket = 0;
+  switch (op.op->kind) {
+    case OpKind::kAllReduce:
+      ticket = communicator->StartAllReduce(in.data, out.data, count, in.dtype, ReduceOp::kSum);
+      break;
+    case OpKind::kAllGather:
+      ticket = communicator->StartAllGather(in.data, out.data, count, in.dtype);
+      break;
+    case OpKind::kReduceScatter:
+      ticket = communicator->StartReduceScatter(in.data, out.data, out.shape.num_elements(), in.dtype);
+      break;
+    default:
+      LOG(FATAL) << Name(op.op->kind) << " is no collective";
+  }
+  communicator->Wait(ticket);
+}
+
+void Executor::Start(int index) {
+  const StepEntry& entry = plan_.entries[index];
+  Communicator& channel = *options_.channels[entry.channel];
+  const View in = ViewOf(entry.program, entry.in, entry.slot);
+  const View out = ViewOf(entry.program, entry.out, entry.slot);
+  Communicator::Ticket& ticket = tickets_[index];
+  switch (entry.message) {
+    case Message::kSend:
+      ticket = channel.StartSend(in.data, in.shape.num_elements(), in.dtype, entry.peer);
+      break;
+    case Message::kReceive:
+      ticket = channel.StartReceive(out.data, out.shape.num_elements(), out.dtype, entry.peer);
+      break;
+    case Message::kAllReduce:
+      ticket = channel.StartAllReduce(in.data, out.data, in.shape.num_elements(), in.dtype, ReduceOp::kSum);
+      break;
+    case Message::kReduceScatter:
+      ticket = channel.StartReduceScatter(in.data, out.data, out.shape.num_elements(), in.dtype);
+      break;
+    case Message::kAllGather:
+      ticket = channel.StartAllGather(in.data, out.data, in.shape.num_elements(), in.dtype);
+      break;
+  }
+}
+
+void Executor::Progress() {
+  for (Communicator* channel : options_.channels) {
+    if (channel != nullptr) channel->Progress();
+  }
+}
+
+void Executor::Run(const LoadFunction& load, double* losses) {
+  num_under_way_ = 0;
+  for (int i = 0; i < plan_.entries.size(); ++i) {
+    const StepEntry& entry = plan_.entries[i];
+    const Program& program = *plan_.programs[entry.program];
+    switch (entry.kind) {
+      case StepKind::kLoad:
+        load_buffer_.clear();
+        for (ValueId id = 0; id < program.values.size(); ++id) {
+          if (program.values[id].kind != ValueKind::kInput) continue;
+          load_buffer_.emplace_back(id, Address(entry.program, id, entry.slot));
+        }
+        load(entry.micro_batch, entry.program, load_buffer_);
+        break;
+      case StepKind::kRun:
+        RunSegment(entry);
+        break;
+      case StepKind::kStart:
+        Start(i);
+        ++num_under_way_;
+        break;
+      case StepKind::kWait: {
+        const double begin = options_.profile != nullptr ? Now() : 0;
+        options_.channels[plan_.entries[entry.started].channel]->Wait(tickets_[entry.started]);
+        --num_under_way_;
+        if (options_.profile != nullptr) options_.profile->communication_seconds += Now() - begin;
+        break;
+      }
+      case StepKind::kLoss:
+        device_.CopyToHost(&losses[entry.micro_batch], Address(entry.program, program.loss_sum, entry.slot),
+                           sizeof(double), 0);
+        break;
+    }
+  }
+  CHECK_EQ(num_under_way_, 0) << "the step plan starts a message that it does not wait for";
+}
+
+}  // namespace trireme

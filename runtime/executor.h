@@ -1,0 +1,96 @@
+// Walks a StepPlan: binds every operand to its address once, then only runs kernels and moves messages.
+#ifndef TRIREME_RUNTIME_EXECUTOR_H_
+#define TRIREME_RUNTIME_EXECUTOR_H_
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "runtime/communicator.h"
+#include "runtime/device.h"
+#include "runtime/passes/memory_plan.h"
+#include "runtime/step_plan.h"
+
+namespace trireme {
+
+// Where the caller keeps a program's parameters, gradients and state: the address of each such value, by id;
+// nullptr for others.
+using Bindings = std::vector<void*>;
+
+// Seconds by op kind and by what else a step does, since the last Reset.
+struct StepProfile {
+  std::array<double, kNumOpKinds> op_seconds = {};
+  std::array<int64_t, kNumOpKinds> op_calls = {};
+  double communication_seconds = 0;  // waiting, and collectives inside segments
+
+  void Reset() { *this = {}; }
+};
+
+class Executor {
+ public:
+  struct Options {
+    AxisSizes mesh;
+    AxisSizes coordinate = {{0, 0, 0, 0}};
+    // The communicator along each axis; nullptr on an axis of size 1.
+    std::array<Communicator*, kNumAxes> axes = {};
+    // The communicator of each of StepPlan::channels.
+    std::vector<Communicator*> channels;
+    // Memory for slots and transient values: SlotBytes(plan) and TransientBytes(plan).
+    void* slots = nullptr;
+    void* transient = nullptr;
+    // Filled while running; may be nullptr.
+    StepProfile* profile = nullptr;
+  };
+
+  // Fills the inputs of a program (by value id and address) for a micro-batch; called at each kLoad.
+  using LoadFunction =
+      std::function<void(int micro_batch, int program, const std::vector<std::pair<ValueId, void*>>& inputs)>;
+
+  // `plan`, `device` and what `options` points to must outlive the executor. `memory` and `bindings`: one a
+  // program.
+  Executor(const StepPlan& plan, std::vector<MemoryPlan> memory, std::vector<Bindings> bindings,
+           Device& device, Options options);
+
+  static int64_t SlotBytes(const StepPlan& plan, const std::vector<MemoryPlan>& memory);
+  static int64_t TransientBytes(const std::vector<MemoryPlan>& memory);
+
+  // Runs the whole list. `losses` [num_micro_batches] receives each micro-batch's loss sum where the plan has
+  // kLoss entries.
+  void Run(const LoadFunction& load, double* losses);
+
+  // The address of a value of a program in a slot.
+  void* Address(int program, ValueId id, int slot) const;
+
+ private:
+  struct BoundOp {
+    const Op* op;
+    const KernelEntry* kernel;  // nullptr for a collective
+    bool writes_gradient;       // a parameter's
+    std::vector<View> inputs;
+    std::vector<View> outputs;
+    void* workspace;
+  };
+  using BoundSegment = std::vector<BoundOp>;
+
+  View ViewOf(int program, ValueId id, int slot) const;
+  BoundSegment Bind(int program, int segment, int slot) const;
+  void RunSegment(const StepEntry& entry);
+  void RunCollective(const BoundOp& op);
+  void Start(int index);
+  void Progress();
+
+  const StepPlan& plan_;
+  const std::vector<MemoryPlan> memory_;
+  const std::vector<Bindings> bindings_;
+  Device& device_;
+  const Options options_;
+  std::vector<std::vector<std::vector<BoundSegment>>> bound_;  // by program, slot, segment
+  std::vector<Communicator::Ticket> tickets_;                  // by entry
+  std::vector<std::pair<ValueId, void*>> load_buffer_;
+  int num_under_way_ = 0;
+};
+
+}  // namespace trireme
+
+#endif  // TRIREME_RUNTIME_EXECUTOR_H_

@@ -1,0 +1,66 @@
+// The kinds of ops. What each one means stands in its family's header under runtime/ops/.
+#ifndef TRIREME_RUNTIME_OP_KIND_H_
+#define TRIREME_RUNTIME_OP_KIND_H_
+
+#include <cstdint>
+
+namespace trireme {
+
+enum class OpKind : uint8_t {
+  // ops/linear.h
+  kLinear,
+  kLinearInputGrad,
+  kLinearWeightGrad,
+  kColumnSum,
+  // ops/elementwise.h
+  kAdd,
+  kCast,
+  kAccumulate,
+  // ops/activation.h
+  kGelu,
+  kGeluGrad,
+  kSwiGlu,
+  kSwiGluGrad,
+  // ops/dropout.h
+  kDropout,
+  // ops/rms_norm.h
+  kRmsNorm,
+  kRmsNormGrad,
+  // ops/layer_norm.h
+  kLayerNorm,
+  kLayerNormGrad,
+  // ops/rope.h
+  kRope,
+  // ops/attention.h
+  kAttention,
+  kAttentionGrad,
+  // ops/embedding.h
+  kEmbedding,
+  kEmbeddingGrad,
+  // ops/cross_entropy.h
+  kLinearCrossEntropy,
+  kLinearCrossEntropyGrad,
+  kSoftmaxStatistics,
+  kCrossEntropyLoss,
+  kCrossEntropyGrad,
+  kLossSum,
+  // ops/gather_rows.h
+  kGatherRows,
+  // ops/redistribute.h
+  kRelabel,
+  kAllReduce,
+  kAllGather,
+  kReduceScatter,
+  kKeepOnFirst,
+  // ops/optimizer.h
+  kSquaredNorm,
+  kStepFactors,
+  kAdamW,
+  kCount,
+};
+
+inline constexpr int kNumOpKinds = static_cast<int>(OpKind::kCount);
+
+}  // namespace trireme
+
+#endif  // TRIREME_RUNTIME_OP_KIND_H_

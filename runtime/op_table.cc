@@ -1,0 +1,78 @@
+#include "runtime/op_table.h"
+
+#include <glog/logging.h>
+
+#include <array>
+
+#include "runtime/ops/activation.h"
+#include "runtime/ops/attention.h"
+#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/dropout.h"
+#include "runtime/ops/elementwise.h"
+#include "runtime/ops/embedding.h"
+#include "runtime/ops/layer_norm.h"
+#include "runtime/ops/linear.h"
+#include "runtime/ops/redistribute.h"
+#include "runtime/ops/rms_norm.h"
+#include "runtime/ops/rope.h"
+
+namespace trireme {
+namespace {
+
+using Table = std::array<OpDefinition, kNumOpKinds>;
+
+Table MakeTable() {
+  Table table = {};
+  auto at = [&table](OpKind kind) -> OpDefinition& { return table[static_cast<int>(kind)]; };
+  at(OpKind::kLinear) = {.name = "Linear", .gradient = LinearGradient};
+  at(OpKind::kLinearInputGrad) = {.name = "LinearInputGrad"};
+  at(OpKind::kLinearWeightGrad) = {.name = "LinearWeightGrad", .accumulates = 0b1};
+  at(OpKind::kColumnSum) = {.name = "ColumnSum", .accumulates = 0b1};
+  at(OpKind::kAdd) = {.name = "Add", .gradient = AddGradient, .overwrites = 0};
+  at(OpKind::kCast) = {.name = "Cast"};
+  at(OpKind::kAccumulate) = {.name = "Accumulate", .accumulates = 0b1};
+  at(OpKind::kGelu) = {.name = "Gelu", .gradient = GeluGradient, .cheap = true};
+  at(OpKind::kGeluGrad) = {.name = "GeluGrad", .overwrites = 0};
+  at(OpKind::kSwiGlu) = {.name = "SwiGlu", .gradient = SwiGluGradient, .cheap = true};
+  at(OpKind::kSwiGluGrad) = {.name = "SwiGluGrad", .overwrites = 1};
+  at(OpKind::kDropout) = {.name = "Dropout", .gradient = DropoutGradient, .cheap = true, .overwrites = 0};
+  at(OpKind::kRmsNorm) = {.name = "RmsNorm", .gradient = RmsNormGradient, .cheap = true};
+  at(OpKind::kRmsNormGrad) = {.name = "RmsNormGrad", .overwrites = 0, .accumulates = 0b10};
+  at(OpKind::kLayerNorm) = {.name = "LayerNorm", .gradient = LayerNormGradient, .cheap = true};
+  at(OpKind::kLayerNormGrad) = {.name = "LayerNormGrad", .overwrites = 0, .accumulates = 0b110};
+  at(OpKind::kRope) = {.name = "Rope", .gradient = RopeGradient, .overwrites = 0};
+  at(OpKind::kAttention) = {.name = "Attention", .gradient = AttentionGradient};
+  at(OpKind::kAttentionGrad) = {.name = "AttentionGrad"};
+  at(OpKind::kEmbedding) = {.name = "Embedding", .gradient = EmbeddingGradient};
+  at(OpKind::kEmbeddingGrad) = {.name = "EmbeddingGrad", .accumulates = 0b1};
+  at(OpKind::kLinearCrossEntropy) = {.name = "LinearCrossEntropy", .gradient = LinearCrossEntropyGradient};
+  at(OpKind::kLinearCrossEntropyGrad) = {.name = "LinearCrossEntropyGrad", .accumulates = 0b100};
+  at(OpKind::kSoftmaxStatistics) = {.name = "SoftmaxStatistics"};
+  at(OpKind::kCrossEntropyLoss) = {.name = "CrossEntropyLoss"};
+  at(OpKind::kCrossEntropyGrad) = {.name = "CrossEntropyGrad", .overwrites = 0};
+  at(OpKind::kLossSum) = {.name = "LossSum"};
+  at(OpKind::kGatherRows) = {.name = "GatherRows"};
+  at(OpKind::kRelabel) = {.name = "Relabel", .gradient = RedistributeGradient};
+  at(OpKind::kAllReduce) = {
+      .name = "AllReduce", .gradient = RedistributeGradient, .communicates = true, .overwrites = 0};
+  at(OpKind::kAllGather) = {
+      .name = "AllGather", .gradient = RedistributeGradient, .communicates = true, .regather = true};
+  at(OpKind::kReduceScatter) = {
+      .name = "ReduceScatter", .gradient = RedistributeGradient, .communicates = true};
+  at(OpKind::kKeepOnFirst) = {.name = "KeepOnFirst", .gradient = RedistributeGradient, .cheap = true};
+  at(OpKind::kSquaredNorm) = {.name = "SquaredNorm"};
+  at(OpKind::kStepFactors) = {.name = "StepFactors"};
+  at(OpKind::kAdamW) = {.name = "AdamW"};
+  return table;
+}
+
+}  // namespace
+
+const OpDefinition& Definition(OpKind kind) {
+  static const Table& table = *new Table(MakeTable());
+  const OpDefinition& definition = table[static_cast<int>(kind)];
+  CHECK(definition.name != nullptr) << "op kind " << static_cast<int>(kind) << " is not in the table";
+  return definition;
+}
+
+}  // namespace trireme

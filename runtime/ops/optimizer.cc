@@ -1,0 +1,40 @@
+#include "runtime/ops/optimizer.h"
+
+namespace trireme {
+namespace {
+
+// Records an op whose results are existing values, written in place.
+void RecordInto(OpKind kind, absl::Span<const Tensor> inputs, absl::Span<const Tensor> outputs,
+                Attributes attributes) {
+  Recorder& recorder = inputs[0].recorder();
+  recorder.Record(kind, inputs, {}, std::move(attributes));
+  Op& op = recorder.program().segments.back().ops.back();
+  for (const Tensor& output : outputs) op.outputs.push_back(output.id());
+}
+
+}  // namespace
+
+void SquaredNorm(Tensor gradient, Tensor out) {
+  RecordInto(OpKind::kSquaredNorm, {gradient}, {out}, {});
+}
+
+void StepFactors(Tensor squared_norm, Tensor inputs, Tensor updates, Tensor factors,
+                 const AdamWOptions& options, double clip_norm) {
+  RecordInto(OpKind::kStepFactors, {squared_norm, inputs, updates}, {factors, updates},
+             {{"beta1", options.beta1}, {"beta2", options.beta2}, {"clip_norm", clip_norm}});
+}
+
+void AdamW(Tensor gradient, Tensor p, Tensor m, Tensor v, Tensor factors, const AdamWOptions& options,
+           bool decay) {
+  RecordInto(OpKind::kAdamW, {gradient, p, m, v, factors}, {p, m, v},
+             {{"beta1", options.beta1},
+              {"beta2", options.beta2},
+              {"epsilon", options.epsilon},
+              {"weight_decay", decay ? options.weight_decay : 0.0}});
+}
+
+void CastTo(Tensor p, Tensor copy) {
+  RecordInto(OpKind::kCast, {p}, {copy}, {});
+}
+
+}  // namespace trireme

@@ -1,0 +1,54 @@
+#include "runtime/step_plan.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace trireme {
+namespace {
+
+std::string ValueText(const Program& program, ValueId id) {
+  const Value& value = program.value(id);
+  return absl::StrCat("%", id, ":", value.name, " ", Name(value.dtype), value.shape.ToString());
+}
+
+std::string Where(const StepEntry& entry) {
+  if (entry.micro_batch < 0) return "";
+  return absl::StrCat("  micro-batch ", entry.micro_batch, " slot ", entry.slot);
+}
+
+std::string EntryText(const StepPlan& plan, const StepEntry& entry) {
+  const Program& program = *plan.programs[entry.program];
+  switch (entry.kind) {
+    case StepKind::kLoad:
+      return absl::StrCat("load  ", Where(entry));
+    case StepKind::kRun: {
+      const Segment& segment = program.segments[entry.segment];
+      return absl::StrCat("run   ", Name(segment.region), " ", segment.name, Where(entry));
+    }
+    case StepKind::kStart: {
+      std::string text = absl::StrCat("start ", Name(entry.message), " ");
+      const ValueId shown = entry.in != kNoValue ? entry.in : entry.out;
+      absl::StrAppend(&text, ValueText(program, shown), " on ", plan.channels[entry.channel]);
+      if (entry.message != Message::kSend && entry.message != Message::kReceive) {
+        absl::StrAppend(&text, " into ", ValueText(program, entry.out));
+      }
+      return absl::StrCat(text, ", ", program.value(shown).size_bytes(), " B", Where(entry));
+    }
+    case StepKind::kWait:
+      return absl::StrCat("wait  for ", entry.started);
+    case StepKind::kLoss:
+      return absl::StrCat("loss  ", Where(entry));
+  }
+  return "?";
+}
+
+}  // namespace
+
+std::string StepPlan::ToString() const {
+  std::string text;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    absl::StrAppend(&text, i, " ", EntryText(*this, entries[i]), "\n");
+  }
+  return text;
+}
+
+}  // namespace trireme
