@@ -1,0 +1,106 @@
+// ResolveMesh of validate.h: what depends on the number of ranks.
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "configs/validate.h"
+#include "glog/logging.h"
+
+namespace trireme {
+namespace {
+
+// The divisors of n in words: "1, 2, 4 or 8". Only the 16 smallest: nobody reads more.
+std::string DivisorsInWords(int64_t n) {
+  std::vector<std::string> divisors;
+  for (int64_t d = 1; d <= n && divisors.size() < 16; ++d) {
+    if (n % d == 0) divisors.push_back(absl::StrCat(d));
+  }
+  if (divisors.size() == 1) return divisors[0];
+  const std::string last = divisors.back();
+  divisors.pop_back();
+  return absl::StrCat(absl::StrJoin(divisors, ", "), " or ", last);
+}
+
+void SetAxes(int num_ranks, MeshConfig* mesh, ConfigErrors* errors) {
+  if (!mesh->has_pp()) mesh->set_pp(1);
+  if (!mesh->has_cp()) mesh->set_cp(1);
+  if (!mesh->has_tp()) mesh->set_tp(1);
+  if (!mesh->has_ep()) mesh->set_ep(1);
+  const int64_t others = mesh->pp() * mesh->cp() * mesh->tp();
+  const std::string product = absl::StrCat("pp ", mesh->pp(), " x cp ", mesh->cp(), " x tp ", mesh->tp());
+  if (mesh->has_dp()) {
+    if (others * mesh->dp() == num_ranks) return;
+    errors->Add("mesh.dp", absl::StrCat(mesh->dp()),
+                absl::StrCat("dp ", mesh->dp(), " x ", product, " makes ", others * mesh->dp(),
+                             " ranks, but the job has ", num_ranks, "; start ", others * mesh->dp(),
+                             " ranks, or leave dp unset and let the other axes' product divide ", num_ranks));
+    return;
+  }
+  if (num_ranks % others != 0) {
+    errors->Add("mesh.dp", "unset",
+                absl::StrCat(product, " makes ", others, ", which does not divide the job's ", num_ranks,
+                             " ranks; start a multiple of ", others, " ranks or use smaller axes"));
+    return;
+  }
+  mesh->set_dp(num_ranks / others);
+}
+
+// Heads and feed-forward columns are cut into tp equal parts; the vocabulary is padded instead.
+void CheckTensorAxis(const ModelConfig& model, int64_t tp, ConfigErrors* errors) {
+  const int64_t common =
+      std::gcd(std::gcd(model.num_attention_heads(), model.num_key_value_heads()), model.intermediate_size());
+  const struct {
+    const char* name;
+    int64_t size;
+  } parts[] = {{"num_attention_heads", model.num_attention_heads()},
+               {"num_key_value_heads", model.num_key_value_heads()},
+               {"intermediate_size", model.intermediate_size()}};
+  for (const auto& part : parts) {
+    if (part.size % tp == 0) continue;
+    errors->Add(
+        "mesh.tp", absl::StrCat(tp),
+        absl::StrCat(part.name, " ", part.size, " is not divisible by it; use ", DivisorsInWords(common)));
+  }
+}
+
+void SetMicroBatch(int64_t dp, TrainConfig* train, ConfigErrors* errors) {
+  const int64_t global = train->global_batch();
+  if (global % dp != 0) {
+    errors->Add("train.global_batch", absl::StrCat(global),
+                absl::StrCat("not divisible by mesh.dp ", dp, "; use a multiple of ", dp));
+    return;
+  }
+  const int64_t share = global / dp;
+  if (!train->has_micro_batch()) train->set_micro_batch(share);
+  if (share % train->micro_batch() != 0) {
+    errors->Add("train.micro_batch", absl::StrCat(train->micro_batch()),
+                absl::StrCat("does not divide the ", share,
+                             " sequences of one replica (train.global_batch / mesh.dp); use ",
+                             DivisorsInWords(share)));
+  }
+}
+
+}  // namespace
+
+absl::Status ResolveMesh(Config* config, int num_ranks) {
+  CHECK_GE(num_ranks, 1);
+  Config resolved = *config;
+  ConfigErrors errors;
+  MeshConfig* mesh = resolved.mutable_mesh();
+  SetAxes(num_ranks, mesh, &errors);
+  CheckTensorAxis(resolved.model(), mesh->tp(), &errors);
+  const int64_t layers = resolved.model().num_hidden_layers();
+  if (mesh->pp() > layers) {
+    errors.Add("mesh.pp", absl::StrCat(mesh->pp()),
+               absl::StrCat("more stages than model.num_hidden_layers ", layers, "; use at most ", layers));
+  }
+  if (mesh->has_dp()) SetMicroBatch(mesh->dp(), resolved.mutable_train(), &errors);
+  const absl::Status status = errors.ToStatus();
+  if (status.ok()) *config = std::move(resolved);
+  return status;
+}
+
+}  // namespace trireme

@@ -1,0 +1,265 @@
+#include "configs/validate.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "configs/fields.h"
+#include "configs/limits.h"
+
+namespace trireme {
+namespace {
+
+struct Required {
+  const char* field;
+  const char* remedy;
+};
+
+constexpr Required kRequired[] = {
+    {"model.architecture", "set it to gpt2 or llama"},
+    {"model.hidden_size", "set the width of the residual stream"},
+    {"model.num_hidden_layers", "set the number of blocks"},
+    {"model.num_attention_heads", "set a divisor of model.hidden_size"},
+    {"model.vocab_size", "set the tokenizer's number of ids (257 for bytes)"},
+    {"train.steps", "set the last step of the run"},
+    {"train.sequence_length", "set the tokens of a sequence"},
+    {"train.global_batch", "set the sequences of a step, over the whole mesh"},
+    {"optimizer.learning_rate", "set the peak, for example 3e-4"},
+};
+
+struct IntegerRange {
+  const char* field;
+  int64_t min;
+  int64_t max;
+};
+
+constexpr IntegerRange kIntegerRanges[] = {
+    {"model.hidden_size", 1, kMaxWidth},
+    {"model.intermediate_size", 1, 4 * kMaxWidth},
+    {"model.num_hidden_layers", 1, 10000},
+    {"model.num_attention_heads", 1, kMaxWidth},
+    {"model.num_key_value_heads", 1, kMaxWidth},
+    {"model.vocab_size", 1, int64_t{1} << 30},
+    {"model.max_position_embeddings", 1, kMaxSequenceLength},
+    {"mesh.pp", 1, kMaxAxisSize},
+    {"mesh.dp", 1, kMaxAxisSize},
+    {"mesh.cp", 1, kMaxAxisSize},
+    {"mesh.tp", 1, kMaxAxisSize},
+    {"mesh.ep", 1, kMaxAxisSize},
+    {"parallel.zero_stage", 0, 3},
+    {"pipeline.virtual_stages", 1, 1024},
+    {"train.steps", 0, kMaxSteps},
+    {"train.sequence_length", 1, kMaxSequenceLength},
+    {"train.global_batch", 1, kMaxBatch},
+    {"train.micro_batch", 1, kMaxBatch},
+    {"train.seed", 0, INT64_MAX},
+    {"learning_rate_schedule.warmup_steps", 0, kMaxSteps},
+    {"learning_rate_schedule.decay_steps", 0, kMaxSteps},
+    {"checkpoint.interval", 0, kMaxSteps},
+    {"checkpoint.keep", 1, 1000000},
+    {"evaluation.interval", 0, kMaxSteps},
+    {"evaluation.batches", 0, kMaxSteps},
+};
+
+struct NumberRange {
+  const char* field;
+  double min;
+  double max;
+  bool below_max = false;  // max itself is refused
+};
+
+// The smallest epsilons and rates are still normal numbers in fp32.
+constexpr NumberRange kNumberRanges[] = {
+    {"model.rope_theta", 1, 1e12},
+    {"model.rms_norm_eps", 1e-30, 1},
+    {"model.layer_norm_eps", 1e-30, 1},
+    {"model.dropout", 0, 1, true},
+    {"optimizer.learning_rate", 1e-30, 100},
+    {"optimizer.beta1", 0, 1, true},
+    {"optimizer.beta2", 0, 1, true},
+    {"optimizer.epsilon", 1e-30, 1},
+    {"optimizer.weight_decay", 0, 100},
+    {"optimizer.clip_norm", 0, 1e6},
+    {"learning_rate_schedule.min_learning_rate_ratio", 0, 1},
+};
+
+struct Choices {
+  const char* field;
+  std::initializer_list<const char*> values;
+};
+
+const Choices kChoices[] = {
+    {"model.architecture", {"gpt2", "llama"}},
+    {"parallel.context_form", {"ring", "all_to_all"}},
+    {"parallel.recompute", {"none", "selective", "full"}},
+    {"pipeline.schedule", {"1f1b", "gpipe"}},
+    {"train.dtype", {"fp32", "bf16", "fp64"}},
+    {"learning_rate_schedule.kind", {"constant", "cosine", "linear", "wsd"}},
+};
+
+// What has its field already but not its code: to offer it, take out its line.
+struct NotOffered {
+  const char* field;
+  int64_t max;  // larger values are refused (a bool counts as 0 or 1)
+  const char* problem;
+};
+
+constexpr NotOffered kNotOffered[] = {
+    {"mesh.cp", 1, "context parallelism is not in this version; use 1"},
+    {"mesh.ep", 1, "expert parallelism is not in this version; use 1"},
+    {"parallel.zero_stage", 1, "ZeRO stages 2 and 3 are not in this version; use 0 or 1"},
+    {"parallel.sequence_parallel", 0, "sequence parallelism is not in this version; use false"},
+    {"pipeline.virtual_stages", 1, "interleaved pipelines are not in this version; use 1"},
+    {"numerics.mesh_invariant_sum", 0, "mesh-invariant sums are not in this version; use false"},
+};
+
+// One pass over the rules: the fields, and where errors go.
+class Checker {
+ public:
+  Checker(const Config& config, ConfigErrors* errors) : config_(config), errors_(*errors) {}
+
+  void CheckFields();
+  void CheckModel();
+  void CheckRun();
+
+ private:
+  void CheckRanges();
+  void CheckStrings();
+
+  // Whether a field has a value without an error so far.
+  bool Good(const char* field) const { return IsSet(config_, field) && !errors_.Has(field); }
+  bool Good(std::initializer_list<const char*> fields) const {
+    for (const char* field : fields) {
+      if (!Good(field)) return false;
+    }
+    return true;
+  }
+
+  template <typename... Parts>
+  void Add(const char* field, const Parts&... problem) {
+    errors_.Add(field, IsSet(config_, field) ? TextAt(config_, field) : "unset", absl::StrCat(problem...));
+  }
+
+  const Config& config_;
+  ConfigErrors& errors_;
+};
+
+void Checker::CheckRanges() {
+  for (const IntegerRange& range : kIntegerRanges) {
+    if (!Good(range.field)) continue;
+    const int64_t value = IntegerAt(config_, range.field);
+    if (value >= range.min && value <= range.max) continue;
+    Add(range.field, "out of range; use a whole number from ", range.min, " to ", range.max);
+  }
+  for (const NumberRange& range : kNumberRanges) {
+    if (!Good(range.field)) continue;
+    // Written so that NaN, which compares false with everything, is refused.
+    const double value = NumberAt(config_, range.field);
+    if (value >= range.min && value <= range.max && !(range.below_max && value == range.max)) continue;
+    Add(range.field, "out of range; use a number from ", range.min, range.below_max ? " to below " : " to ",
+        range.max);
+  }
+}
+
+void Checker::CheckStrings() {
+  for (const Choices& choices : kChoices) {
+    if (!Good(choices.field)) continue;
+    const std::vector<std::string> values(choices.values.begin(), choices.values.end());
+    const std::string value = StringAt(config_, choices.field);
+    if (std::find(values.begin(), values.end(), value) != values.end()) continue;
+    Add(choices.field, "no such choice; use ", absl::StrJoin(values, ", "));
+  }
+  for (const std::string& field : AllFields()) {
+    if (!IsString(field) || !Good(field.c_str())) continue;
+    if (StringAt(config_, field).find('\0') == std::string::npos) continue;
+    Add(field.c_str(), "holds a zero byte, which no path may; take it out");
+  }
+}
+
+void Checker::CheckFields() {
+  for (const Required& required : kRequired) {
+    if (!IsSet(config_, required.field) && !errors_.Has(required.field)) {
+      Add(required.field, "required; ", required.remedy);
+    }
+  }
+  CheckRanges();
+  CheckStrings();
+  for (const NotOffered& rule : kNotOffered) {
+    if (Good(rule.field) && IntegerAt(config_, rule.field) > rule.max) Add(rule.field, rule.problem);
+  }
+}
+
+void Checker::CheckModel() {
+  const ModelConfig& model = config_.model();
+  const bool gpt2 = model.architecture() == "gpt2";
+  const bool llama = model.architecture() == "llama";
+  if (llama && !model.has_intermediate_size() && !errors_.Has("model.intermediate_size")) {
+    Add("model.intermediate_size", "required for llama; set the width of its feed-forward block");
+  }
+  if (gpt2 && !model.has_max_position_embeddings() && !errors_.Has("model.max_position_embeddings")) {
+    Add("model.max_position_embeddings", "required for gpt2; set the length of its position table");
+  }
+  if (Good({"model.hidden_size", "model.num_attention_heads"})) {
+    const int64_t heads = model.num_attention_heads();
+    if (model.hidden_size() % heads != 0) {
+      Add("model.hidden_size", "not divisible by model.num_attention_heads ", heads, "; use a multiple of ",
+          heads);
+    } else if (llama && (model.hidden_size() / heads) % 2 != 0) {
+      Add("model.hidden_size", "gives heads of odd size ", model.hidden_size() / heads,
+          ", which rotary positions cannot pair; use a multiple of ", 2 * heads);
+    }
+  }
+  if (Good({"model.num_attention_heads", "model.num_key_value_heads"})) {
+    const int64_t heads = model.num_attention_heads();
+    if (gpt2 && model.num_key_value_heads() != heads) {
+      Add("model.num_key_value_heads", "gpt2 has no grouped queries; use model.num_attention_heads, ", heads,
+          ", or leave it unset");
+    } else if (heads % model.num_key_value_heads() != 0) {
+      Add("model.num_key_value_heads", "does not divide model.num_attention_heads ", heads,
+          "; use one of its divisors");
+    }
+  }
+}
+
+void Checker::CheckRun() {
+  const TrainConfig& train = config_.train();
+  if (Good({"train.sequence_length", "model.max_position_embeddings"})) {
+    const int64_t longest = config_.model().max_position_embeddings();
+    if (train.sequence_length() > longest) {
+      Add("train.sequence_length", "longer than model.max_position_embeddings ", longest, "; use at most ",
+          longest);
+    }
+  }
+  if (Good({"train.micro_batch", "train.global_batch"}) && train.global_batch() % train.micro_batch() != 0) {
+    Add("train.micro_batch", "does not divide train.global_batch ", train.global_batch(),
+        "; use one of its divisors, or leave it unset");
+  }
+  const LearningRateScheduleConfig& schedule = config_.learning_rate_schedule();
+  const bool decays_by_step = schedule.kind() == "cosine" || schedule.kind() == "linear";
+  if (decays_by_step && Good({"learning_rate_schedule.decay_steps", "learning_rate_schedule.warmup_steps"}) &&
+      schedule.decay_steps() < schedule.warmup_steps()) {
+    Add("learning_rate_schedule.decay_steps", "the decay ends before the warm-up of ",
+        schedule.warmup_steps(), " steps; use at least that, or leave it unset");
+  }
+}
+
+}  // namespace
+
+void CollectErrors(const Config& config, ConfigErrors* errors) {
+  Checker checker(config, errors);
+  checker.CheckFields();
+  checker.CheckModel();
+  checker.CheckRun();
+}
+
+absl::Status Validate(const Config& config) {
+  ConfigErrors errors;
+  CollectErrors(config, &errors);
+  return errors.ToStatus();
+}
+
+}  // namespace trireme
