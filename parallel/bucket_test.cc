@@ -1,0 +1,128 @@
+#include "parallel/bucket.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "parallel/chunk_test_util.h"
+
+namespace trireme {
+namespace {
+
+using testing::ElementsAre;
+
+std::vector<std::string> Names(const std::vector<Bucket>& buckets) {
+  std::vector<std::string> names;
+  for (const Bucket& bucket : buckets) names.push_back(bucket.name);
+  return names;
+}
+
+const Bucket& Find(const std::vector<Bucket>& buckets, const std::string& name) {
+  for (const Bucket& bucket : buckets) {
+    if (bucket.name == name) return bucket;
+  }
+  ADD_FAILURE() << "no bucket " << name;
+  return buckets[0];
+}
+
+TEST(BucketTest, MatricesGoByBlockAndVectorsTogetherInTheOrderOfBackward) {
+  const TestChunk chunk({});
+  EXPECT_THAT(Names(MakeBuckets(chunk.program(), 1, "")),
+              ElementsAre("head", "block 1", "vectors", "vectors (same on tp)", "block 0", "embedding"));
+}
+
+TEST(BucketTest, EveryParameterLiesInOneBucketOnceWithoutOverlap) {
+  for (int tp : {1, 2, 3}) {
+    const TestChunk chunk({.tp = tp});
+    std::vector<int> seen(chunk.program().parameters.size(), 0);
+    for (const Bucket& bucket : MakeBuckets(chunk.program(), 3, "")) {
+      int64_t end = 0;
+      for (const Bucket::Member& member : bucket.members) {
+        EXPECT_GE(member.offset, end) << bucket.name;
+        EXPECT_EQ(member.offset % 32, 0) << bucket.name;
+        end = member.offset +
+              chunk.program().value(chunk.program().parameters[member.group].value).shape.num_elements();
+        ++seen[member.group];
+      }
+      EXPECT_LE(end, bucket.size) << bucket.name;
+    }
+    EXPECT_THAT(seen, testing::Each(1));
+  }
+}
+
+TEST(BucketTest, SizesDivideIntoWholeCacheLinesOnEveryShard) {
+  const TestChunk chunk({});
+  for (int num_shards : {1, 2, 3, 5, 7}) {
+    for (const Bucket& bucket : MakeBuckets(chunk.program(), num_shards, "")) {
+      EXPECT_EQ(bucket.size % (num_shards * 32), 0) << bucket.name;
+      EXPECT_EQ(bucket.shard_size(num_shards) * num_shards, bucket.size);
+    }
+  }
+}
+
+TEST(BucketTest, ABucketIsCompleteAfterTheLastSegmentThatAddsToIt) {
+  const TestChunk chunk({});
+  for (const Bucket& bucket : MakeBuckets(chunk.program(), 1, "")) {
+    ASSERT_GE(bucket.last_segment, 0);
+    int last = -1;
+    for (const Bucket::Member& member : bucket.members) {
+      const ValueId gradient = chunk.program().parameters[member.group].gradient;
+      for (size_t s = 0; s < chunk.program().segments.size(); ++s) {
+        for (const Op& op : chunk.program().segments[s].ops) {
+          for (ValueId output : op.outputs) {
+            if (output == gradient) last = std::max(last, static_cast<int>(s));
+          }
+        }
+      }
+    }
+    EXPECT_EQ(bucket.last_segment, last) << bucket.name;
+  }
+}
+
+TEST(BucketTest, TheEmbeddingTiedToTheHeadOfThisStageIsCompleteWithTheEmbedding) {
+  const TestChunk chunk({.ties_head = true});
+  const std::vector<Bucket> buckets = MakeBuckets(chunk.program(), 1, "");
+  const Bucket& embedding = Find(buckets, "embedding");
+  EXPECT_EQ(chunk.program().segments[embedding.last_segment].name, "embedding");
+  EXPECT_FALSE(embedding.tied);
+}
+
+TEST(BucketTest, AParameterWithTwoHomesHasABucketOfItsOwn) {
+  const TestChunk chunk({.ties_head = true});
+  const std::vector<Bucket> buckets = MakeBuckets(chunk.program(), 2, "embedding.weight");
+  const Bucket& tied = Find(buckets, "embedding (tied)");
+  EXPECT_TRUE(tied.tied);
+  EXPECT_EQ(tied.members.size(), 1);
+  for (const Bucket& bucket : buckets) EXPECT_EQ(bucket.tied, &bucket == &tied) << bucket.name;
+}
+
+TEST(BucketTest, OnlyMatricesDecayAndHaveTheComputeDType) {
+  const TestChunk chunk({.compute = DType::kBF16});
+  for (const Bucket& bucket : MakeBuckets(chunk.program(), 1, "")) {
+    const bool vectors = bucket.name.rfind("vectors", 0) == 0;
+    EXPECT_EQ(bucket.decays, !vectors) << bucket.name;
+    EXPECT_EQ(bucket.compute, vectors ? DType::kF32 : DType::kBF16) << bucket.name;
+  }
+}
+
+TEST(BucketTest, WhatTpSharesIsApartFromWhatItShards) {
+  const TestChunk chunk({.tp = 2});
+  for (const Bucket& bucket : MakeBuckets(chunk.program(), 1, "")) {
+    for (const Bucket::Member& member : bucket.members) {
+      const Value& value = chunk.program().value(chunk.program().parameters[member.group].value);
+      EXPECT_EQ(value.layout[Axis::kTp] == kInvariant, bucket.same_on_tp) << value.name;
+    }
+  }
+}
+
+TEST(BucketDeathTest, AParameterThatIsNotReplicateOverTheTokensAborts) {
+  Program program;
+  Recorder recorder(&program, {}, {});
+  recorder.BeginSegment("block", Region::kForward);
+  recorder.Parameters({{.name = "w", .global_shape = {4, 4}, .layout = {kInvariant, kInvariant}}});
+  EXPECT_DEATH(MakeBuckets(program, 1, ""), "w is I.I.I");
+}
+
+}  // namespace
+}  // namespace trireme

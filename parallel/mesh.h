@@ -1,0 +1,108 @@
+// The mesh: axis sizes, my coordinate, and a communicator along every set of axes.
+#ifndef TRIREME_PARALLEL_MESH_H_
+#define TRIREME_PARALLEL_MESH_H_
+
+#include <array>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/axis.h"
+#include "runtime/communicator.h"
+
+namespace trireme {
+
+// A set of mesh axes.
+class AxisSet {
+ public:
+  constexpr AxisSet() = default;
+  constexpr AxisSet(Axis axis) : bits_(1u << static_cast<int>(axis)) {}  // an axis is a set
+  constexpr AxisSet(std::initializer_list<Axis> axes) {
+    for (Axis axis : axes) bits_ |= 1u << static_cast<int>(axis);
+  }
+
+  constexpr bool Contains(Axis axis) const { return (bits_ >> static_cast<int>(axis)) & 1u; }
+  constexpr unsigned bits() const { return bits_; }
+  constexpr bool operator==(const AxisSet&) const = default;
+
+  static constexpr AxisSet FromBits(unsigned bits) {
+    AxisSet set;
+    set.bits_ = bits;
+    return set;
+  }
+  static constexpr int kNumSets = 1 << kNumAxes;
+
+ private:
+  unsigned bits_ = 0;
+};
+
+inline constexpr AxisSet kEveryAxis = {Axis::kPp, Axis::kDp, Axis::kCp, Axis::kTp};
+
+// "dp,cp"; "" for the empty set.
+std::string Name(AxisSet axes);
+
+// rank = ((pp * DP + dp) * CP + cp) * TP + tp. These need no communicator: a plan can be drawn for any rank
+// anywhere.
+AxisSizes CoordinateOf(int rank, const AxisSizes& sizes);
+int RankOf(const AxisSizes& coordinate, const AxisSizes& sizes);
+
+// One direction between two neighbouring stages: the communicator that nothing else uses, and who is at the
+// other end. Without a neighbour, the communicator is null.
+struct PipelineChannel {
+  Communicator* communicator = nullptr;
+  int peer = -1;  // rank in `communicator`
+};
+
+// Not thread-safe, as its communicators are not. `world` must outlive it.
+class Mesh {
+ public:
+  // Collective over `world`. Refuses sizes below 1, and sizes whose product is not the number of ranks.
+  static absl::StatusOr<std::unique_ptr<Mesh>> Create(Communicator& world, const AxisSizes& sizes);
+
+  const AxisSizes& sizes() const { return sizes_; }
+  const AxisSizes& coordinate() const { return coordinate_; }
+  Communicator& world() const { return world_; }
+
+  // The ranks that differ from this one only in their coordinates on `axes`, ordered as in the world. Sets
+  // that differ only by axes of size 1 share one communicator; where all have size 1 it is a group of one.
+  Communicator& along(AxisSet axes) const;
+  Communicator& along(Axis axis) const { return along(AxisSet(axis)); }
+
+  // Activations travel to the next stage, their gradients back.
+  PipelineChannel activation_from_previous() const { return activation_from_previous_; }
+  PipelineChannel activation_to_next() const { return activation_to_next_; }
+  PipelineChannel gradient_from_next() const { return gradient_from_next_; }
+  PipelineChannel gradient_to_previous() const { return gradient_to_previous_; }
+
+  // The first stage (rank 0) and the last (rank 1), which both hold a tied embedding; null on the stages
+  // between and where there is but one stage.
+  Communicator* embedding_homes() const { return embedding_homes_.get(); }
+
+  // "pp 2, dp 1, cp 1, tp 4: rank 5 at pp 1, dp 0, cp 0, tp 1".
+  std::string ToString() const;
+
+ private:
+  Mesh(Communicator& world, const AxisSizes& sizes);
+
+  void ConnectStages();
+  AxisSet WithoutTrivialAxes(AxisSet axes) const;
+
+  Communicator& world_;
+  const AxisSizes sizes_;
+  const AxisSizes coordinate_;
+  // By the bits of the set; only of sets without axes of size 1, and none for the set that is the whole
+  // world.
+  std::array<std::unique_ptr<Communicator>, AxisSet::kNumSets> along_;
+  std::vector<std::unique_ptr<Communicator>> pairs_;  // behind the channels
+  PipelineChannel activation_from_previous_;
+  PipelineChannel activation_to_next_;
+  PipelineChannel gradient_from_next_;
+  PipelineChannel gradient_to_previous_;
+  std::unique_ptr<Communicator> embedding_homes_;
+};
+
+}  // namespace trireme
+
+#endif  // TRIREME_PARALLEL_MESH_H_

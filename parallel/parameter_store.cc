@@ -1,0 +1,197 @@
+#include "parallel/parameter_store.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+
+#include "runtime/random.h"
+
+namespace trireme {
+namespace {
+
+int64_t PaddedBytes(const Value& value) {
+  return (value.size_bytes() + 63) / 64 * 64;
+}
+
+void Store(void* data, DType dtype, int64_t index, double number) {
+  const float rounded = static_cast<float>(number);
+  switch (dtype) {
+    case DType::kF32:
+      static_cast<float*>(data)[index] = rounded;
+      break;
+    case DType::kF64:
+      static_cast<double*>(data)[index] = rounded;
+      break;
+    case DType::kBF16:
+      static_cast<Bf16*>(data)[index] = Bf16(rounded);
+      break;
+    default:
+      LOG(FATAL) << "a parameter of dtype " << Name(dtype);
+  }
+}
+
+}  // namespace
+
+ParameterStore::ParameterStore(const Program& chunk, const std::vector<Bucket>& buckets,
+                               const UpdateProgram& update, const UpdateOptions& options, AxisSizes mesh,
+                               AxisSizes coordinate)
+    : chunk_(chunk),
+      buckets_(buckets),
+      update_(update),
+      options_(options),
+      mesh_(mesh),
+      coordinate_(coordinate) {}
+
+ParameterStore::Bytes ParameterStore::PlannedBytes() const {
+  Bytes bytes;
+  for (const Value& value : update_.program.values) {
+    if (value.base != kNoValue) continue;
+    if (value.name.rfind("parameters", 0) == 0 || value.name.rfind("master", 0) == 0) {
+      bytes.parameters += PaddedBytes(value);
+    } else if (value.name.rfind("gradients", 0) == 0) {
+      bytes.gradients += PaddedBytes(value);
+    } else {
+      bytes.optimizer_state += PaddedBytes(value);
+    }
+  }
+  return bytes;
+}
+
+void ParameterStore::Allocate(Device& device) {
+  CHECK(storage_.empty());
+  const std::vector<Value>& values = update_.program.values;
+  storage_.resize(values.size(), nullptr);
+  char* memory = static_cast<char*>(device.Allocate(PlannedBytes().total()));
+  for (size_t id = 0; id < values.size(); ++id) {
+    if (values[id].base != kNoValue) continue;
+    storage_[id] = memory;
+    memory += PaddedBytes(values[id]);
+  }
+}
+
+void* ParameterStore::At(ValueId id) const {
+  CHECK(!storage_.empty()) << "the store has no memory yet";
+  const Program& program = update_.program;
+  const int64_t offset = program.OffsetInStorage(id) * SizeOf(program.value(id).dtype);
+  return static_cast<char*>(storage_[program.StorageOf(id)]) + offset;
+}
+
+Bindings ParameterStore::BindUpdate() const {
+  return storage_;
+}
+
+Bindings ParameterStore::BindChunk(const Program& program) const {
+  Bindings bindings(program.values.size(), nullptr);
+  CHECK_EQ(program.parameters.size(), chunk_.parameters.size());
+  for (int b = 0; b < buckets_.size(); ++b) {
+    for (const Bucket::Member& member : buckets_[b].members) {
+      const ParameterGroup& group = program.parameters[member.group];
+      CHECK_EQ(group.parts[0].name, chunk_.parameters[member.group].parts[0].name);
+      bindings[group.value] = static_cast<char*>(parameters(b)) + member.offset * SizeOf(buckets_[b].compute);
+      if (group.gradient == kNoValue) continue;
+      bindings[group.gradient] =
+          static_cast<char*>(gradients(b)) + member.offset * SizeOf(options_.precision.wide());
+    }
+  }
+  return bindings;
+}
+
+int64_t ParameterStore::owned_begin(int b) const {
+  return options_.zero_stage == 0 ? 0 : options_.shard * buckets_[b].shard_size(options_.num_shards);
+}
+
+int64_t ParameterStore::owned_size(int b) const {
+  return options_.zero_stage == 0 ? buckets_[b].size : buckets_[b].shard_size(options_.num_shards);
+}
+
+bool ParameterStore::saves(int b) const {
+  if (options_.zero_stage == 0 && options_.shard != 0) return false;
+  if (buckets_[b].same_on_tp && !options_.counts_same_on_tp) return false;
+  return !buckets_[b].tied || options_.counts_tied;
+}
+
+std::vector<ParameterBox> ParameterStore::Boxes(int b, int64_t begin, int64_t count) const {
+  std::vector<ParameterBox> boxes;
+  const int64_t end = begin + count;
+  for (const Bucket::Member& member : buckets_[b].members) {
+    const ParameterGroup& group = chunk_.parameters[member.group];
+    const int64_t size = chunk_.value(group.value).shape.num_elements();
+    const int64_t from = std::max(begin, member.offset);
+    const int64_t to = std::min(end, member.offset + size);
+    if (from < to) AppendBoxes(group, from - member.offset, to - member.offset, from - begin, boxes);
+  }
+  return boxes;
+}
+
+// Elements [begin, end) of the group's local value, as boxes of its parts.
+void ParameterStore::AppendBoxes(const ParameterGroup& group, int64_t begin, int64_t end, int64_t offset,
+                                 std::vector<ParameterBox>& boxes) const {
+  int64_t part_begin = 0;
+  for (const Parameter& part : group.parts) {
+    const bool is_matrix = part.padded_shape.num_dims() == 2;
+    int64_t local[2] = {part.padded_shape[0], is_matrix ? part.padded_shape[1] : 1};
+    int64_t origin[2] = {0, 0};
+    for (int d = 0; d < 2; ++d) {
+      if (part.layout[Axis::kTp] != Shard(d)) continue;
+      local[d] /= mesh_[Axis::kTp];
+      origin[d] = coordinate_[Axis::kTp] * local[d];
+    }
+    const int64_t size = local[0] * local[1];
+    int64_t at = std::max(begin, part_begin);
+    const int64_t stop = std::min(end, part_begin + size);
+    // A flat range is at most three boxes: the rest of a row, whole rows, the start of a row.
+    while (at < stop) {
+      const int64_t element = at - part_begin;
+      const int64_t row = element / local[1], col = element % local[1];
+      const bool whole_rows = col == 0 && stop - at >= local[1];
+      const int64_t rows = whole_rows ? (stop - at) / local[1] : 1;
+      const int64_t cols = whole_rows ? local[1] : std::min(local[1] - col, stop - at);
+      ParameterBox box = {
+          &part, is_matrix ? 2 : 1, {origin[0] + row, origin[1] + col}, {}, offset + at - begin};
+      // Padding (rows beyond the global shape) is nobody's business.
+      box.end[0] = std::min(origin[0] + row + rows, part.global_shape[0]);
+      box.end[1] = box.begin[1] + cols;
+      if (box.begin[0] < box.end[0]) boxes.push_back(box);
+      at += rows * cols;
+    }
+    part_begin += size;
+  }
+}
+
+void ParameterStore::Initialize(uint64_t seed) {
+  for (int b = 0; b < buckets_.size(); ++b) {
+    const Value& compute = update_.program.value(update_.buckets[b].parameters);
+    const Value& kept = update_.program.value(update_.buckets[b].master);
+    auto fill = [&](void* data, DType dtype, int64_t begin, int64_t count) {
+      for (const ParameterBox& box : Boxes(b, begin, count)) {
+        const RandomStream stream(seed, box.parameter->name);
+        const Initializer& init = box.parameter->init;
+        const int64_t width = box.num_dims == 2 ? box.parameter->global_shape[1] : 1;
+        const int64_t rows = box.end[0] - box.begin[0], cols = box.end[1] - box.begin[1];
+#pragma omp parallel for
+        for (int64_t i = 0; i < rows * cols; ++i) {
+          const int64_t index = (box.begin[0] + i / cols) * width + box.begin[1] + i % cols;
+          const double number =
+              init.deviation == 0 ? init.mean
+                                  : init.mean + init.deviation * stream.Normal(static_cast<uint64_t>(index));
+          Store(data, dtype, box.offset + i, number);
+        }
+      }
+    };
+    fill(parameters(b), compute.dtype, 0, compute.shape.num_elements());
+    if (kept.base == kNoValue && update_.buckets[b].master != update_.buckets[b].parameters) {
+      fill(master(b), kept.dtype, owned_begin(b), owned_size(b));
+    }
+  }
+}
+
+void ParameterStore::MakeComputeCopies() {
+  for (int b = 0; b < buckets_.size(); ++b) {
+    if (buckets_[b].compute != DType::kBF16) continue;  // otherwise the master weights are the copies
+    const float* from = static_cast<const float*>(master(b));
+    Bf16* to = static_cast<Bf16*>(parameters(b)) + owned_begin(b);
+    for (int64_t i = 0; i < owned_size(b); ++i) to[i] = Bf16(from[i]);
+  }
+}
+
+}  // namespace trireme

@@ -1,0 +1,94 @@
+// The memory behind a chunk's parameters: compute copies, master weights, gradients and optimiser state,
+// bucket by bucket.
+#ifndef TRIREME_PARALLEL_PARAMETER_STORE_H_
+#define TRIREME_PARALLEL_PARAMETER_STORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "parallel/bucket.h"
+#include "parallel/optimizer.h"
+#include "runtime/device.h"
+#include "runtime/executor.h"
+
+namespace trireme {
+
+// A box of a parameter, in its global coordinates without padding, and where its elements lie: dense, row by
+// row.
+struct ParameterBox {
+  const Parameter* parameter = nullptr;
+  int num_dims = 1;
+  int64_t begin[2] = {0, 0};
+  int64_t end[2] = {1, 1};
+  int64_t offset = 0;  // elements from the start of the range that was asked for
+};
+
+class ParameterStore {
+ public:
+  struct Bytes {
+    int64_t parameters = 0;  // compute copies, and master weights where they differ
+    int64_t gradients = 0;
+    int64_t optimizer_state = 0;  // moments, norms, factors
+    int64_t total() const { return parameters + gradients + optimizer_state; }
+  };
+
+  // `chunk`, `buckets` and `update` belong together and must outlive the store.
+  ParameterStore(const Program& chunk, const std::vector<Bucket>& buckets, const UpdateProgram& update,
+                 const UpdateOptions& options, AxisSizes mesh, AxisSizes coordinate);
+
+  // What Allocate will take.
+  Bytes PlannedBytes() const;
+  void Allocate(Device& device);
+
+  // Addresses for the executor. `program`: any program recorded of the same chunk (training or evaluation).
+  Bindings BindChunk(const Program& program) const;
+  Bindings BindUpdate() const;
+
+  // Fills master weights and compute copies with initial values, a pure function of (seed, name, global
+  // index), each rounded to fp32 (so that every dtype starts from the same numbers).
+  void Initialize(uint64_t seed);
+  // After the master weights were written (a checkpoint was loaded): makes this rank's compute copies of them
+  // anew. Under ZeRO the other shards must be gathered afterwards.
+  void MakeComputeCopies();
+
+  // What of bucket b this rank holds as master weights and state: elements [first, first + count) of the
+  // bucket.
+  int64_t owned_begin(int b) const;
+  int64_t owned_size(int b) const;
+  // Whether this rank, and not another that holds the same elements, should save bucket b.
+  bool saves(int b) const;
+  // The boxes of elements [begin, begin + count) of bucket b.
+  std::vector<ParameterBox> Boxes(int b, int64_t begin, int64_t count) const;
+
+  void* master(int b) const { return At(update_.buckets[b].master); }
+  void* first_moment(int b) const { return At(update_.buckets[b].first_moment); }
+  void* second_moment(int b) const { return At(update_.buckets[b].second_moment); }
+  void* gradients(int b) const { return At(update_.buckets[b].gradients); }
+  void* parameters(int b) const { return At(update_.buckets[b].parameters); }
+  double* step_inputs() const { return static_cast<double*>(At(update_.step_inputs)); }
+  double* step_factors() const { return static_cast<double*>(At(update_.step_factors)); }
+  double* updates() const { return static_cast<double*>(At(update_.updates)); }
+  double* local_norm() const { return static_cast<double*>(At(update_.local_norm)); }
+
+  const std::vector<Bucket>& buckets() const { return buckets_; }
+  const Program& chunk() const { return chunk_; }
+  const UpdateOptions& options() const { return options_; }
+
+ private:
+  void* At(ValueId id) const;
+  void AppendBoxes(const ParameterGroup& group, int64_t begin, int64_t end, int64_t offset,
+                   std::vector<ParameterBox>& boxes) const;
+
+  const Program& chunk_;
+  const std::vector<Bucket>& buckets_;
+  const UpdateProgram& update_;
+  const UpdateOptions options_;
+  const AxisSizes mesh_;
+  const AxisSizes coordinate_;
+  std::vector<void*> storage_;  // by value of the update program
+};
+
+}  // namespace trireme
+
+#endif  // TRIREME_PARALLEL_PARAMETER_STORE_H_

@@ -1,0 +1,34 @@
+// The communicator of a single rank: an axis of size 1. Every operation is a copy, complete when it is
+// started.
+#ifndef TRIREME_PARALLEL_SELF_COMMUNICATOR_H_
+#define TRIREME_PARALLEL_SELF_COMMUNICATOR_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "runtime/communicator.h"
+
+namespace trireme {
+
+// Has no state. It has no peers either: a send or a receive is a bug, and aborts.
+class SelfCommunicator : public Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+
+  Ticket StartAllReduce(const void* in, void* out, int64_t count, DType dtype, ReduceOp op) override;
+  Ticket StartAllGather(const void* in, void* out, int64_t count, DType dtype) override;
+  Ticket StartReduceScatter(const void* in, void* out, int64_t count, DType dtype) override;
+  Ticket StartAllToAll(const void* in, void* out, int64_t count, DType dtype) override;
+  Ticket StartBroadcast(void* data, int64_t count, DType dtype, int root) override;
+  Ticket StartSend(const void* data, int64_t count, DType dtype, int peer) override;
+  Ticket StartReceive(void* data, int64_t count, DType dtype, int peer) override;
+  void Wait(Ticket ticket) override;
+  void Progress() override {}
+  void Barrier() override {}
+  std::unique_ptr<Communicator> Split(int color, int key) override;
+};
+
+}  // namespace trireme
+
+#endif  // TRIREME_PARALLEL_SELF_COMMUNICATOR_H_
