@@ -1,0 +1,78 @@
+#include "models/chunk.h"
+
+#include "absl/strings/str_cat.h"
+#include "models/layers.h"
+#include "runtime/autograd.h"
+#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/gather_rows.h"
+#include "runtime/ops/linear.h"
+#include "runtime/passes/expand.h"
+
+namespace trireme {
+namespace {
+
+Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
+  const Shape tokens = {spec.sequences * spec.sequence_length};
+  const Layout layout = StreamLayout();
+  Batch batch;
+  if (spec.has_embedding) batch.ids = recorder.Input("ids", DType::kI32, tokens, layout);
+  if (spec.has_head && spec.purpose != ChunkSpec::Purpose::kGenerate) {
+    batch.targets = recorder.Input("targets", DType::kI32, tokens, layout);
+  }
+  batch.positions = recorder.Input("positions", DType::kI32, tokens, layout);
+  batch.lo = recorder.Input("lo", DType::kI32, tokens, layout);
+  batch.token_index = recorder.Input("token_index", DType::kI64, tokens, layout);
+  batch.mean_keys = (static_cast<double>(spec.sequence_length) + 1) / 2;
+  return batch;
+}
+
+void RecordHead(Recorder& recorder, const Model& model, const ChunkSpec& spec, const Batch& batch, Tensor x) {
+  Program& program = recorder.program();
+  if (spec.purpose == ChunkSpec::Purpose::kGenerate) {
+    // One rank: the whole vocabulary and every token are here.
+    const Tensor rows = recorder.Input("rows", DType::kI32, {spec.sequences}, Layout(kReplicate, kReplicate));
+    const Tensor all = recorder.Alias(model.FinalNorm(x), "final", x.shape(), Layout(kReplicate, kReplicate));
+    program.logits = Linear(GatherRows(all, rows), model.HeadWeight(recorder)).id();
+    return;
+  }
+  const Tensor loss = LinearCrossEntropy(FromStream(model.FinalNorm(x)), model.HeadWeight(recorder),
+                                         batch.targets, model.vocabulary());
+  recorder.Root(loss);
+  if (spec.purpose == ChunkSpec::Purpose::kEvaluate) program.loss_sum = LossSum(loss).id();
+}
+
+}  // namespace
+
+std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec) {
+  auto program = std::make_unique<Program>();
+  Recorder recorder(program.get(), spec.mesh, spec.precision);
+  const Batch batch = RecordInputs(recorder, spec);
+  Tensor x;
+  if (spec.has_embedding) {
+    recorder.BeginSegment("embedding", Region::kForward);
+    x = model.Embed(recorder, batch);
+  } else {
+    x = recorder.Received("stage_input", spec.precision.compute,
+                          {spec.sequences * spec.sequence_length, model.hidden_size()}, StreamLayout(),
+                          spec.purpose == ChunkSpec::Purpose::kTrain);
+    program->stage_input = x.id();
+  }
+  for (int block = spec.first_block; block < spec.end_block; ++block) {
+    recorder.BeginSegment(absl::StrCat("block ", block), Region::kForward);
+    x = model.Block(block, x, batch);
+  }
+  if (spec.has_head) {
+    recorder.BeginSegment("head", Region::kForward);
+    RecordHead(recorder, model, spec, batch, x);
+  } else {
+    program->stage_output = x.id();
+  }
+  if (spec.purpose == ChunkSpec::Purpose::kTrain) {
+    Differentiate(recorder);
+    RecomputePass(*program, spec.recompute);
+  }
+  ExpandCrossEntropy(recorder);
+  return program;
+}
+
+}  // namespace trireme

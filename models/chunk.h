@@ -1,0 +1,37 @@
+// From a model to the Program of one pipeline chunk: the recording, and all passes over it, in their order.
+#ifndef TRIREME_MODELS_CHUNK_H_
+#define TRIREME_MODELS_CHUNK_H_
+
+#include <memory>
+
+#include "models/model.h"
+#include "runtime/passes/recompute.h"
+#include "runtime/program.h"
+
+namespace trireme {
+
+struct ChunkSpec {
+  enum class Purpose {
+    kTrain,     // forward and backward
+    kEvaluate,  // forward alone, with the loss
+    kGenerate,  // forward alone, with logits of the tokens that input "rows" names
+  };
+  Purpose purpose = Purpose::kTrain;
+  // The chunk's blocks [first_block, end_block); the first chunk also embeds, the last also holds the head.
+  int first_block = 0;
+  int end_block = 0;
+  bool has_embedding = true;
+  bool has_head = true;
+  int64_t sequences = 1;  // of a micro-batch, on this rank
+  int64_t sequence_length = 1;
+  AxisSizes mesh;
+  Precision precision;
+  Recompute recompute = Recompute::kNone;
+};
+
+// Inputs are named "ids", "targets", "positions", "lo", "token_index" and (kGenerate) "rows".
+std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec);
+
+}  // namespace trireme
+
+#endif  // TRIREME_MODELS_CHUNK_H_

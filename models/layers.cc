@@ -1,0 +1,41 @@
+#include "models/layers.h"
+
+#include "runtime/ops/redistribute.h"
+
+namespace trireme {
+
+Tensor FromStream(Tensor x) {
+  return Redistribute(x, Axis::kTp, kReplicate);
+}
+Tensor ToStream(Tensor x) {
+  return Redistribute(x, Axis::kTp, kInvariant);
+}
+
+Parameter StreamVector(std::string name, int64_t size, double value) {
+  return {.name = std::move(name),
+          .global_shape = {size},
+          .layout = {kReplicate, kInvariant},
+          .init = {.mean = value}};
+}
+
+Parameter Matrix(std::string name, int64_t rows, int64_t cols, int sharded_dim, double deviation) {
+  return {.name = std::move(name),
+          .global_shape = {rows, cols},
+          .layout = {kReplicate, Shard(sharded_dim)},
+          .init = {.deviation = deviation}};
+}
+
+Parameter VocabularyMatrix(std::string name, int64_t vocabulary, int64_t hidden, double deviation,
+                           const Recorder& recorder) {
+  Parameter parameter = Matrix(std::move(name), vocabulary, hidden, 0, deviation);
+  // Whole SIMD vectors of logits on every rank.
+  const int64_t multiple = int64_t{16} * recorder.mesh()[Axis::kTp];
+  parameter.padded_shape = {(vocabulary + multiple - 1) / multiple * multiple, hidden};
+  return parameter;
+}
+
+Tensor RowBias(Tensor bias) {
+  return Redistribute(bias, Axis::kTp, kPartial);
+}
+
+}  // namespace trireme

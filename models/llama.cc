@@ -1,0 +1,84 @@
+#include "models/llama.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "models/layers.h"
+#include "runtime/ops/activation.h"
+#include "runtime/ops/attention.h"
+#include "runtime/ops/dropout.h"
+#include "runtime/ops/elementwise.h"
+#include "runtime/ops/embedding.h"
+#include "runtime/ops/linear.h"
+#include "runtime/ops/rms_norm.h"
+#include "runtime/ops/rope.h"
+
+namespace trireme {
+namespace {
+
+constexpr double kDeviation = 0.02;
+
+}  // namespace
+
+// What writes to the residual stream starts smaller, so that the stream's variance does not grow with depth.
+double Llama::ResidualDeviation() const {
+  return kDeviation / std::sqrt(2.0 * config_.num_hidden_layers());
+}
+
+Tensor Llama::Norm(const std::string& name, Tensor x) const {
+  const Tensor gain = x.recorder().Parameters({StreamVector(name + ".weight", hidden_size(), 1)});
+  return RmsNorm(x, gain, config_.rms_norm_eps());
+}
+
+Tensor Llama::Embed(Recorder& recorder, const Batch& batch) const {
+  const Tensor table = recorder.Parameters(
+      {VocabularyMatrix(embedding_name(), vocabulary(), hidden_size(), kDeviation, recorder)});
+  const Tensor x = ToStream(Embedding(batch.ids, table));
+  return Dropout(x, batch.token_index, config_.dropout(), seed_, "embedding.dropout");
+}
+
+Tensor Llama::Block(int index, Tensor x, const Batch& batch) const {
+  const std::string name = absl::StrCat("model.layers.", index);
+  Tensor attention =
+      ToStream(Attend(name + ".self_attn", FromStream(Norm(name + ".input_layernorm", x)), batch));
+  attention = Dropout(attention, batch.token_index, config_.dropout(), seed_, name + ".self_attn.dropout");
+  const Tensor h = x + attention;
+  Tensor feed = ToStream(FeedForward(name + ".mlp", FromStream(Norm(name + ".post_attention_layernorm", h))));
+  feed = Dropout(feed, batch.token_index, config_.dropout(), seed_, name + ".mlp.dropout");
+  return h + feed;
+}
+
+Tensor Llama::Attend(const std::string& name, Tensor x, const Batch& batch) const {
+  Recorder& recorder = x.recorder();
+  const int64_t d = hidden_size(), h = config_.num_attention_heads(), k = config_.num_key_value_heads();
+  const int64_t a = d / h, tp = recorder.mesh()[Axis::kTp];
+  const HeadShape heads = {h / tp, k / tp, a};
+  const Tensor w_qkv = recorder.Parameters({Matrix(name + ".q_proj.weight", h * a, d, 0, kDeviation),
+                                            Matrix(name + ".k_proj.weight", k * a, d, 0, kDeviation),
+                                            Matrix(name + ".v_proj.weight", k * a, d, 0, kDeviation)});
+  const Tensor w_out =
+      recorder.Parameters({Matrix(name + ".o_proj.weight", d, h * a, 1, ResidualDeviation())});
+  const Tensor qkv = Rope(Linear(x, w_qkv), batch.positions, heads, config_.rope_theta());
+  return Linear(Attention(qkv, batch.lo, heads, batch.mean_keys), w_out);
+}
+
+Tensor Llama::FeedForward(const std::string& name, Tensor x) const {
+  Recorder& recorder = x.recorder();
+  const int64_t d = hidden_size(), f = config_.intermediate_size();
+  const Tensor w_gate_up = recorder.Parameters({Matrix(name + ".gate_proj.weight", f, d, 0, kDeviation),
+                                                Matrix(name + ".up_proj.weight", f, d, 0, kDeviation)});
+  const Tensor w_down =
+      recorder.Parameters({Matrix(name + ".down_proj.weight", d, f, 1, ResidualDeviation())});
+  return Linear(SwiGlu(Linear(x, w_gate_up)), w_down);
+}
+
+Tensor Llama::FinalNorm(Tensor x) const {
+  return Norm("model.norm", x);
+}
+
+Tensor Llama::HeadWeight(Recorder& recorder) const {
+  const std::string name = ties_embedding() ? embedding_name() : "lm_head.weight";
+  return recorder.Parameters({VocabularyMatrix(name, vocabulary(), hidden_size(), kDeviation, recorder)});
+}
+
+}  // namespace trireme

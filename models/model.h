@@ -1,0 +1,53 @@
+// What an architecture is: mathematics over tensors, with Hugging Face's parameter names. It knows no ranks,
+// no devices and no gradients.
+#ifndef TRIREME_MODELS_MODEL_H_
+#define TRIREME_MODELS_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "configs/config.pb.h"
+#include "runtime/recorder.h"
+
+namespace trireme {
+
+// The inputs of a micro-batch of T = sequences * sequence_length tokens, sequence by sequence. All are i32
+// [T] but token_index, i64 [T].
+struct Batch {
+  Tensor ids;
+  Tensor targets;        // absent in programs for generation
+  Tensor positions;      // in the sequence
+  Tensor lo;             // first token that each token may attend to
+  Tensor token_index;    // global: sample * sequence_length + position
+  double mean_keys = 0;  // mean number of tokens that a token attends to
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  virtual int num_blocks() const = 0;
+  virtual int64_t hidden_size() const = 0;
+  virtual int64_t vocabulary() const = 0;
+
+  // Token embedding -> residual stream [T, D].
+  virtual Tensor Embed(Recorder& recorder, const Batch& batch) const = 0;
+  // Block `index` (0 <= index < num_blocks()) of the residual stream.
+  virtual Tensor Block(int index, Tensor x, const Batch& batch) const = 0;
+  // The last norm.
+  virtual Tensor FinalNorm(Tensor x) const = 0;
+  // The output matrix [V, D], the embedding's own where tied.
+  virtual Tensor HeadWeight(Recorder& recorder) const = 0;
+  virtual bool ties_embedding() const = 0;
+  // The name of the token embedding's parameter.
+  virtual std::string embedding_name() const = 0;
+};
+
+// The architecture that `config` names. `seed` keys dropout. The configuration was validated.
+std::unique_ptr<Model> CreateModel(const ModelConfig& config, uint64_t seed);
+
+}  // namespace trireme
+
+#endif  // TRIREME_MODELS_MODEL_H_
