@@ -1,0 +1,63 @@
+#include "launch/checkpoint_state.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace trireme {
+namespace {
+
+std::vector<TensorSlice> Slices(ParameterStore& store, bool only_saved) {
+  const DType dtype = store.options().precision.wide();
+  std::vector<TensorSlice> slices;
+  for (int b = 0; b < store.buckets().size(); ++b) {
+    if (only_saved && !store.saves(b)) continue;
+    const std::pair<std::string, void*> kept[] = {{"", store.master(b)},
+                                                  {"optimizer.exp_avg/", store.first_moment(b)},
+                                                  {"optimizer.exp_avg_sq/", store.second_moment(b)}};
+    for (const ParameterBox& box : store.Boxes(b, store.owned_begin(b), store.owned_size(b))) {
+      for (const auto& [prefix, range] : kept) {
+        TensorSlice slice = SliceOf(box, range, dtype);
+        slice.name = prefix + slice.name;
+        slices.push_back(std::move(slice));
+      }
+    }
+  }
+  return slices;
+}
+
+}  // namespace
+
+TensorSlice SliceOf(const ParameterBox& box, void* range, DType dtype) {
+  const Parameter& parameter = *box.parameter;
+  const bool renamed = !parameter.disk_name.empty();
+  TensorSlice slice;
+  slice.name = renamed ? parameter.disk_name : parameter.name;
+  slice.global_shape = renamed ? parameter.disk_shape : parameter.global_shape;
+  slice.dtype = dtype;
+  slice.data = static_cast<char*>(range) + box.offset * SizeOf(dtype);
+  slice.transposed = parameter.disk_transposed;
+  const int64_t row_begin = parameter.disk_row + box.begin[0], row_end = parameter.disk_row + box.end[0];
+  if (box.num_dims == 1) {
+    slice.box = Box({{row_begin, row_end}});
+  } else if (parameter.disk_transposed) {
+    slice.box = Box({{box.begin[1], box.end[1]}, {row_begin, row_end}});
+  } else {
+    slice.box = Box({{row_begin, row_end}, {box.begin[1], box.end[1]}});
+  }
+  return slice;
+}
+
+std::vector<TensorSlice> SlicesToSave(ParameterStore& store) {
+  return Slices(store, true);
+}
+std::vector<TensorSlice> SlicesToLoad(ParameterStore& store) {
+  return Slices(store, false);
+}
+
+std::vector<TensorAlias> Aliases(const Model& model) {
+  if (!model.ties_embedding()) return {};
+  return {{"lm_head.weight", model.embedding_name()}};
+}
+
+}  // namespace trireme

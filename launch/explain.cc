@@ -1,0 +1,132 @@
+// `trireme explain`: what a rank of a mesh would do, on a machine that has neither the ranks nor the data.
+#include <glog/logging.h>
+
+#include <cstdio>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "configs/exit_codes.h"
+#include "configs/load.h"
+#include "configs/validate.h"
+#include "launch/command.h"
+#include "launch/environment.h"
+#include "launch/rank_plan.h"
+#include "parallel/mesh.h"
+#include "parallel/schedule_simulator.h"
+#include "runtime/cpu/cpu_device.h"
+
+namespace trireme {
+namespace {
+
+struct Flags {
+  std::string config;
+  std::vector<std::string> overrides;
+  int rank = 0;
+  int num_ranks = 0;
+  bool schedule = false;
+  bool memory = false;
+  int threads = 0;
+};
+
+// Without --ranks: the ranks that the mesh's axes make, an unset one being of size 1.
+int NumRanks(const MeshConfig& mesh) {
+  int64_t ranks = 1;
+  for (const int64_t size : {mesh.pp(), mesh.dp(), mesh.cp(), mesh.tp()}) {
+    ranks *= size == 0 ? 1 : size;
+    // Beyond any mesh: ResolveMesh says what is wrong with it.
+    if (ranks > (1 << 30)) return 1 << 30;
+  }
+  return static_cast<int>(ranks);
+}
+
+absl::StatusOr<Config> Resolve(const Flags& flags) {
+  absl::StatusOr<Config> config = LoadConfig(flags.config, flags.overrides);
+  if (!config.ok()) return config;
+  const int num_ranks = flags.num_ranks > 0 ? flags.num_ranks : NumRanks(config->mesh());
+  if (absl::Status status = ResolveMesh(&*config, num_ranks); !status.ok()) return status;
+  if (flags.rank >= num_ranks) {
+    return absl::InvalidArgumentError(absl::StrCat("--rank ", flags.rank, ": the mesh has ", num_ranks,
+                                                   " ranks, 0 to ", num_ranks - 1,
+                                                   "; name more with --ranks or --set mesh.tp=2"));
+  }
+  return config;
+}
+
+std::string SchedulePicture(const Config& config) {
+  const ScheduleKind kind =
+      config.pipeline().schedule() == "gpipe" ? ScheduleKind::kGPipe : ScheduleKind::k1F1B;
+  const int num_stages = static_cast<int>(config.mesh().pp());
+  const int num_micro_batches =
+      static_cast<int>(config.train().global_batch() / (config.train().micro_batch() * config.mesh().dp()));
+  std::vector<std::vector<Work>> stages;
+  for (int stage = 0; stage < num_stages; ++stage) {
+    stages.push_back(Schedule(kind, num_stages, stage, num_micro_batches));
+  }
+  const absl::StatusOr<PipelineSimulation> simulation = Simulate(stages);
+  CHECK(simulation.ok()) << simulation.status();
+  return absl::StrCat("schedule ", Name(kind), ": ", num_stages, " stages, ", num_micro_batches,
+                      " micro-batches; a line a stage, a column a unit of time, forward 1 and backward 2\n",
+                      Picture(*simulation),
+                      "idle: ", static_cast<int>(100 * simulation->bubble_fraction + 0.5),
+                      " % of the time\n");
+}
+
+int Run(const Flags& flags) {
+  const absl::StatusOr<Config> config = Resolve(flags);
+  if (!config.ok()) {
+    PrintError(config.status());
+    return kExitConfig;
+  }
+  if (flags.schedule) {
+    std::fputs(SchedulePicture(*config).c_str(), stdout);
+    return kExitFinished;
+  }
+  const CpuDevice device(flags.threads > 0 ? flags.threads : ReadEnvironment().num_threads);
+  const RankPlan plan = MakeRankPlan(*config, CoordinateOf(flags.rank, MeshSizes(*config)), device);
+  std::fputs((flags.memory ? plan.MemoryTable() : plan.ToString()).c_str(), stdout);
+  return kExitFinished;
+}
+
+}  // namespace
+
+void AddExplainCommand(CLI::App& app, CommandBody* body) {
+  CLI::App* command =
+      app.add_subcommand("explain", "Print what one rank would do in a step, before anything runs.");
+  auto flags = std::make_shared<Flags>();
+  command->add_option("--config", flags->config, "The recipe, a .textproto file")
+      ->type_name("FILE")
+      ->required();
+  command->add_option("--rank", flags->rank, "The rank to explain")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--ranks", flags->num_ranks,
+                   "Ranks of the whole job, of which an unset mesh.dp takes what the\n"
+                   "other axes leave (default: the product of the axes that are set)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--set", flags->overrides,
+                   "Replace a field of the recipe, as in --set mesh.tp=2; repeatable")
+      ->type_name("FIELD=VALUE")
+      ->allow_extra_args(false);
+  auto* schedule =
+      command->add_flag("--schedule", flags->schedule, "Print the pipeline's schedule as a picture instead");
+  command->add_flag("--memory", flags->memory, "Print the table of memory alone")->excludes(schedule);
+  command
+      ->add_option(
+          "--threads", flags->threads,
+          "Threads of a rank, for the workspaces of its kernels\n(default: OMP_NUM_THREADS, else all cores)")
+      ->check(CLI::PositiveNumber);
+  command->footer(
+      "The listing: the Program of one micro-batch with every op, its values' dtype, local shape, layout and "
+      "bytes, and\n"
+      "what it communicates; the update; the step as one list; the memory that the rank will take. Needs no "
+      "ranks, no\n"
+      "MPI and no data, whatever the size of the mesh.\n"
+      "Example: trireme explain --config configs/tiny_llama.textproto --rank 1 --set mesh.tp=2");
+  command->callback([flags, body] { *body = [flags] { return Run(*flags); }; });
+}
+
+}  // namespace trireme

@@ -1,0 +1,85 @@
+// Everything that one rank will do, decided before anything is allocated or sent: its Programs, its step as
+// one list, and its memory. It needs no communicator, so the plan of any rank of any mesh can be made,
+// checked and printed anywhere.
+#ifndef TRIREME_LAUNCH_RANK_PLAN_H_
+#define TRIREME_LAUNCH_RANK_PLAN_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "configs/config.pb.h"
+#include "models/chunk.h"
+#include "parallel/bucket.h"
+#include "parallel/optimizer.h"
+#include "parallel/parameter_store.h"
+#include "parallel/step_planner.h"
+#include "runtime/device.h"
+#include "runtime/passes/memory_plan.h"
+#include "runtime/step_plan.h"
+
+namespace trireme {
+
+// Sequences and tokens of a step, from the configuration.
+struct BatchGeometry {
+  int64_t sequence_length = 0;
+  int64_t micro_batch = 0;        // sequences of one replica at a time
+  int64_t num_micro_batches = 0;  // of one replica in a step
+  int64_t global_batch = 0;       // sequences of a step
+  int64_t num_replicas = 1;       // dp
+  int64_t replica = 0;            // this rank's
+
+  int64_t tokens() const { return global_batch * sequence_length; }
+  // The first of the micro_batch samples of a micro-batch, counted from the start of the step.
+  int64_t FirstSample(int64_t m) const { return (m * num_replicas + replica) * micro_batch; }
+};
+
+struct RankPlan {
+  AxisSizes mesh;
+  AxisSizes coordinate = {{0, 0, 0, 0}};
+  Precision precision;
+  BatchGeometry batch;
+  std::unique_ptr<Model> model;
+
+  std::unique_ptr<Program> chunk;
+  std::vector<Bucket> buckets;
+  UpdateOptions update_options;
+  std::unique_ptr<UpdateProgram> update;
+  StepPlan step;
+  std::vector<MemoryPlan> step_memory;
+
+  std::unique_ptr<Program> evaluation_chunk;
+  StepPlan evaluation;
+  std::vector<MemoryPlan> evaluation_memory;
+
+  ParameterStore::Bytes persistent;
+  int64_t slot_bytes = 0;
+  int64_t transient_bytes = 0;
+  int64_t total_bytes() const { return persistent.total() + slot_bytes + transient_bytes; }
+
+  // FLOPs of the matrix products that the mathematics needs for one token, forward and backward, over the
+  // whole model.
+  double flops_per_token = 0;
+
+  // The table of memory by category, for people.
+  std::string MemoryTable() const;
+  // Programs and step, for `trireme explain`.
+  std::string ToString() const;
+};
+
+// `config`: validated, with its mesh resolved for `mesh`. `device`: whose kernels the memory is planned for.
+RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const Device& device);
+
+AxisSizes MeshSizes(const Config& config);
+Precision PrecisionOf(const Config& config);
+
+// The blocks [first, end) of pipeline stage `stage`: as even as it goes, the earlier stages taking the rest.
+struct BlockRange {
+  int first;
+  int end;
+};
+BlockRange StageBlocks(int num_blocks, int num_stages, int stage);
+
+}  // namespace trireme
+
+#endif  // TRIREME_LAUNCH_RANK_PLAN_H_

@@ -1,0 +1,79 @@
+// Runs a rank's plan: steps, evaluations, and access to the state that checkpoints hold. It knows no files
+// and no flags.
+#ifndef TRIREME_LAUNCH_TRAINER_H_
+#define TRIREME_LAUNCH_TRAINER_H_
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "launch/rank_plan.h"
+#include "parallel/mesh.h"
+#include "runtime/executor.h"
+
+namespace trireme {
+
+// What a micro-batch is filled from: `count` sequences, sample after sample, each of sequence_length ids and
+// labels. The pointers live until the next call.
+struct Samples {
+  const int32_t* inputs = nullptr;
+  const int32_t* labels = nullptr;
+  const int64_t* sample_ids = nullptr;  // global, [count]: the keys of dropout
+};
+
+struct StepResult {
+  double loss = 0;           // mean over the step's tokens, before the update
+  double gradient_norm = 0;  // of the mean loss, before clipping
+  bool applied = true;       // false: the gradient was not finite, and the update was skipped
+};
+
+class Trainer {
+ public:
+  // Gives the samples of micro-batch m of this rank's replica. Called in the order of the schedule.
+  using ReadSamples = std::function<Samples(int micro_batch)>;
+
+  // Collective. Allocates everything that training will use. The plan, the mesh and the device must outlive
+  // the trainer.
+  Trainer(RankPlan& plan, Mesh& mesh, Device& device);
+
+  // Collective. Master weights from the seed; or, after the caller has filled them, the compute copies on
+  // every rank.
+  void Initialize(uint64_t seed);
+  void GatherParameters();
+
+  // Collective. One optimiser step with this learning rate.
+  StepResult Step(double learning_rate, const ReadSamples& read);
+  // Collective. The loss over one global batch, summed over its tokens; changes nothing. A negative label
+  // counts nothing.
+  double EvaluateSum(const ReadSamples& read);
+
+  ParameterStore& store() { return store_; }
+  const RankPlan& plan() const { return plan_; }
+  StepProfile& profile() { return profile_; }
+
+ private:
+  std::unique_ptr<Executor> MakeExecutor(const StepPlan& step, const std::vector<MemoryPlan>& memory,
+                                         std::vector<Bindings> bindings);
+  void Fill(const Program& program, const Samples& samples,
+            const std::vector<std::pair<ValueId, void*>>& inputs);
+  double LossSum();
+
+  RankPlan& plan_;
+  Mesh& mesh_;
+  Device& device_;
+  ParameterStore store_;
+  StepProfile profile_;
+  void* slots_ = nullptr;
+  void* transient_ = nullptr;
+  std::unique_ptr<Executor> step_;
+  std::unique_ptr<Executor> evaluation_;
+  std::vector<double> losses_;      // of this rank's micro-batches
+  std::vector<double> loss_table_;  // of all micro-batches of the mesh, each with one writer
+  std::vector<int32_t> positions_;  // of a micro-batch's tokens
+  std::vector<int32_t> lo_;
+  std::vector<int64_t> token_index_;
+};
+
+}  // namespace trireme
+
+#endif  // TRIREME_LAUNCH_TRAINER_H_
