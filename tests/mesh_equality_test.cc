@@ -1,0 +1,151 @@
+// Every mesh trains the same model: loss, every gradient and every parameter equal one rank's, in double.
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tests/mesh_run.h"
+
+namespace trireme {
+namespace {
+
+// Different meshes add in different orders: in double that is 1e-16 a sum. A forgotten or doubled reduction
+// is off by a factor.
+constexpr double kTolerance = 1e-10;
+
+constexpr int kSteps = 3;
+
+using Overrides = std::vector<std::string>;
+
+Overrides operator+(Overrides a, const Overrides& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+void ExpectEqual(const GlobalTensors& found, const GlobalTensors& expected, double scale,
+                 const std::string& what) {
+  ASSERT_EQ(found.size(), expected.size()) << what;
+  for (const auto& [name, tensor] : expected) {
+    const auto other = found.find(name);
+    ASSERT_NE(other, found.end()) << what << " " << name;
+    EXPECT_LE(RelativeDistance(other->second, tensor, scale), kTolerance) << what << " " << name;
+  }
+}
+
+// A model and its training on one rank, all in one micro-batch, with everything kept: what every mesh must
+// reproduce.
+class Reference {
+ public:
+  Reference(std::string recipe, Overrides settings)
+      : recipe_(std::move(recipe)),
+        settings_(std::move(settings) + Overrides{"train.dtype=fp64"}),
+        one_(RunOnThreads(recipe_, settings_ + Overrides{"mesh.dp=1"}, kSteps)) {}
+
+  void ExpectEquals(const Overrides& mesh) const {
+    SCOPED_TRACE(recipe_ + " " + absl::StrJoin(settings_ + mesh, " "));
+    const MeshRunResult many = RunOnThreads(recipe_, settings_ + mesh, kSteps);
+    ExpectEqual(many.initial_parameters, one_.initial_parameters, 0, "initial");
+    for (int i = 0; i < kSteps; ++i) {
+      EXPECT_NEAR(many.losses[i], one_.losses[i], kTolerance * one_.losses[i]) << "step " << i;
+      EXPECT_NEAR(many.norms[i], one_.norms[i], kTolerance * one_.norms[i]) << "step " << i;
+    }
+    EXPECT_NEAR(many.evaluation, one_.evaluation, kTolerance * one_.evaluation);
+    ExpectEqual(many.gradients, one_.gradients, GlobalNorm(one_.gradients), "gradient of");
+    // GPT-2's key bias has no gradient in exact arithmetic: it moves by rounding noise, far below one update.
+    ExpectEqual(many.parameters, one_.parameters, 1e-3, "parameter");
+    EXPECT_EQ(many.allocations_in_steps, 0);
+  }
+
+  const MeshRunResult& one() const { return one_; }
+
+ private:
+  const std::string recipe_;
+  const Overrides settings_;
+  const MeshRunResult one_;
+};
+
+const Overrides kSmall = {"model.num_hidden_layers=8", "train.sequence_length=12", "train.global_batch=16",
+                          "train.micro_batch=16"};
+const Overrides kLlama8 = kSmall + Overrides{"model.num_key_value_heads=8"};
+const Overrides kGpt8 = kSmall + Overrides{"model.num_attention_heads=8"};
+
+// How a mesh is used: every mesh meets each of these, the recompute forms in turn.
+struct Use {
+  const char* schedule;
+  int zero_stage;
+  bool accumulates;
+};
+constexpr Use kUses[] = {{"1f1b", 1, true}, {"gpipe", 0, true}, {"1f1b", 0, false}, {"gpipe", 1, false}};
+constexpr const char* kRecompute[] = {"none", "selective", "full"};
+
+// All (dp, tp, pp) of sizes 1, 2, 4, 8 with a product of at most 8.
+void ExpectAllMeshesEqual(const Reference& reference) {
+  int turn = 0;
+  for (int dp = 1; dp <= 8; dp *= 2) {
+    for (int tp = 1; dp * tp <= 8; tp *= 2) {
+      for (int pp = 1; dp * tp * pp <= 8; pp *= 2) {
+        for (const Use& use : kUses) {
+          reference.ExpectEquals({absl::StrCat("mesh.dp=", dp), absl::StrCat("mesh.tp=", tp),
+                                  absl::StrCat("mesh.pp=", pp),
+                                  absl::StrCat("pipeline.schedule=", use.schedule),
+                                  absl::StrCat("parallel.zero_stage=", use.zero_stage),
+                                  absl::StrCat("train.micro_batch=", use.accumulates ? 1 : 16 / dp),
+                                  absl::StrCat("parallel.recompute=", kRecompute[turn++ % 3])});
+        }
+      }
+    }
+  }
+}
+
+TEST(MeshEqualityTest, OneRankLearns) {
+  const MeshRunResult run = RunOnThreads("tiny_llama.textproto", {"mesh.dp=1", "train.dtype=fp64"}, 10);
+  EXPECT_LT(run.losses.back(), run.losses.front() - 0.05);
+}
+
+TEST(MeshEqualityTest, EvaluationGivesTheLossThatTrainingSees) {
+  const Reference reference("tiny_llama.textproto", kLlama8);
+  EXPECT_NEAR(reference.one().evaluation, reference.one().losses[0], kTolerance * reference.one().losses[0]);
+}
+
+TEST(MeshEqualityTest, AllMeshesTrainLlamaAlike) {
+  ExpectAllMeshesEqual(Reference("tiny_llama.textproto", kLlama8));
+}
+TEST(MeshEqualityTest, AllMeshesTrainGpt2Alike) {
+  ExpectAllMeshesEqual(Reference("tiny_gpt2.textproto", kGpt8));
+}
+
+TEST(MeshEqualityTest, DropoutDrawsTheSameMaskOnEveryMesh) {
+  const Overrides dropout = {"model.dropout=0.2"};
+  const Reference reference("tiny_gpt2.textproto", kGpt8 + dropout);
+  const Reference without("tiny_gpt2.textproto", kGpt8);
+  EXPECT_NE(reference.one().losses[0], without.one().losses[0]);
+  for (const char* recompute : kRecompute) {
+    reference.ExpectEquals({"mesh.dp=2", "mesh.tp=2", "mesh.pp=2", "train.micro_batch=2",
+                            absl::StrCat("parallel.recompute=", recompute)});
+  }
+}
+
+TEST(MeshEqualityTest, TiedLlamaAcrossStages) {
+  const Reference reference("tiny_llama.textproto", kLlama8 + Overrides{"model.tie_word_embeddings=true"});
+  reference.ExpectEquals({"mesh.pp=4", "mesh.dp=2", "train.micro_batch=2"});
+  reference.ExpectEquals({"mesh.pp=2", "mesh.tp=2", "mesh.dp=1", "train.micro_batch=4"});
+}
+
+// Sizes that three does not divide: blocks over stages, the vocabulary over tp, buckets over ZeRO shards.
+TEST(MeshEqualityTest, ThreeStagesShareEightBlocks) {
+  Reference("tiny_llama.textproto", kLlama8).ExpectEquals({"mesh.pp=3", "mesh.dp=1", "train.micro_batch=2"});
+}
+TEST(MeshEqualityTest, ThreeTensorRanksShareAVocabularyOf257) {
+  Reference("tiny_gpt2.textproto", kSmall + Overrides{"model.num_attention_heads=6"})
+      .ExpectEquals({"mesh.tp=3", "mesh.dp=1", "train.micro_batch=4"});
+}
+TEST(MeshEqualityTest, ThreeReplicasShardBucketsOfAnySize) {
+  const Overrides batch = {"train.global_batch=12", "train.micro_batch=12"};
+  const Reference reference("tiny_gpt2.textproto",
+                            kSmall + batch + Overrides{"model.hidden_size=42", "model.intermediate_size=85"});
+  for (const char* stage : {"parallel.zero_stage=0", "parallel.zero_stage=1"}) {
+    reference.ExpectEquals({"mesh.dp=3", "train.micro_batch=2", stage});
+  }
+}
+
+}  // namespace
+}  // namespace trireme

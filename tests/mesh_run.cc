@@ -1,0 +1,161 @@
+#include "tests/mesh_run.h"
+
+#include <glog/logging.h>
+
+#include <cmath>
+#include <mutex>
+
+#include "configs/load.h"
+#include "configs/validate.h"
+#include "launch/rank_plan.h"
+#include "launch/trainer.h"
+#include "parallel/thread_communicator.h"
+#include "runtime/cpu/cpu_device.h"
+#include "runtime/random.h"
+
+namespace trireme {
+namespace {
+
+double Read(const void* data, DType dtype, int64_t i) {
+  switch (dtype) {
+    case DType::kF64:
+      return static_cast<const double*>(data)[i];
+    case DType::kF32:
+      return static_cast<const float*>(data)[i];
+    default:
+      LOG(FATAL) << "a master weight of dtype " << Name(dtype);
+  }
+}
+
+// Copies what this rank holds of bucket ranges into the global tensors.
+void Collect(const ParameterStore& store, void* (ParameterStore::*data)(int) const, bool whole_bucket,
+             GlobalTensors& tensors) {
+  const DType dtype = store.options().precision.wide();
+  for (int b = 0; b < store.buckets().size(); ++b) {
+    if (!store.saves(b)) continue;
+    const int64_t begin = store.owned_begin(b);
+    const char* base =
+        static_cast<const char*>((store.*data)(b)) + (whole_bucket ? begin * SizeOf(dtype) : 0);
+    for (const ParameterBox& box : store.Boxes(b, begin, store.owned_size(b))) {
+      std::vector<double>& tensor = tensors[box.parameter->name];
+      tensor.resize(box.parameter->global_shape.num_elements(), NAN);
+      const int64_t width = box.num_dims == 2 ? box.parameter->global_shape[1] : 1;
+      const int64_t cols = box.end[1] - box.begin[1];
+      for (int64_t i = 0; i < (box.end[0] - box.begin[0]) * cols; ++i) {
+        tensor[(box.begin[0] + i / cols) * width + box.begin[1] + i % cols] =
+            Read(base, dtype, box.offset + i);
+      }
+    }
+  }
+}
+
+// Sample g is a pure function of g, with some structure to learn.
+class MadeUpData {
+ public:
+  MadeUpData(const BatchGeometry& batch, int64_t vocabulary) : batch_(batch), vocabulary_(vocabulary) {}
+
+  Samples Read(int64_t step, int m) {
+    const int64_t length = batch_.sequence_length;
+    inputs_.clear();
+    labels_.clear();
+    ids_.clear();
+    for (int64_t i = 0; i < batch_.micro_batch; ++i) {
+      const int64_t sample = step * batch_.global_batch + batch_.FirstSample(m) + i;
+      ids_.push_back(sample);
+      for (int64_t t = 0; t < length; ++t) {
+        inputs_.push_back(Token(sample, t));
+        labels_.push_back(Token(sample, t + 1));
+      }
+    }
+    return {inputs_.data(), labels_.data(), ids_.data()};
+  }
+
+ private:
+  int32_t Token(int64_t sample, int64_t t) const {
+    const Philox4 w = RandomStream(7, "data").Words(static_cast<uint64_t>(sample), static_cast<uint64_t>(t));
+    return static_cast<int32_t>(w[0] % 3 == 0 ? w[1] % vocabulary_ : t * 7 % vocabulary_);
+  }
+
+  const BatchGeometry batch_;
+  const int64_t vocabulary_;
+  std::vector<int32_t> inputs_, labels_;
+  std::vector<int64_t> ids_;
+};
+
+}  // namespace
+
+Config TestConfig(const std::string& recipe, const std::vector<std::string>& overrides) {
+  absl::StatusOr<Config> config = LoadConfig("configs/" + recipe, overrides);
+  CHECK(config.ok()) << config.status();
+  const MeshConfig& mesh = config->mesh();
+  auto size = [](bool has, int64_t n) { return has ? n : 1; };
+  const int64_t ranks = size(mesh.has_pp(), mesh.pp()) * size(mesh.has_dp(), mesh.dp()) *
+                        size(mesh.has_cp(), mesh.cp()) * size(mesh.has_tp(), mesh.tp());
+  const absl::Status resolved = ResolveMesh(&*config, static_cast<int>(ranks));
+  CHECK(resolved.ok()) << resolved;
+  return *config;
+}
+
+MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::string>& overrides,
+                           int num_steps, const ThreadOptions& options) {
+  const Config config = TestConfig(recipe, overrides);
+  const AxisSizes sizes = MeshSizes(config);
+  MeshRunResult result;
+  std::mutex mutex;
+  const auto body = [&](Communicator& world) {
+    absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, sizes);
+    CHECK(mesh.ok()) << mesh.status();
+    CpuDevice device(1);
+    RankPlan plan = MakeRankPlan(config, (*mesh)->coordinate(), device);
+    Trainer trainer(plan, **mesh, device);
+    trainer.Initialize(static_cast<uint64_t>(config.train().seed()));
+    MadeUpData data(plan.batch, config.model().vocab_size());
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      Collect(trainer.store(), &ParameterStore::master, false, result.initial_parameters);
+    }
+    const double evaluation = trainer.EvaluateSum([&](int m) { return data.Read(0, m); }) /
+                              static_cast<double>(plan.batch.tokens());
+    std::vector<double> losses, norms;
+    int64_t allocations = 0;
+    for (int step = 0; step < num_steps; ++step) {
+      if (step == 1) allocations = device.num_allocations();
+      const StepResult r =
+          trainer.Step(config.optimizer().learning_rate(), [&](int m) { return data.Read(step, m); });
+      losses.push_back(r.loss);
+      norms.push_back(r.gradient_norm);
+    }
+    std::lock_guard<std::mutex> lock(mutex);
+    if (num_steps > 1) result.allocations_in_steps += device.num_allocations() - allocations;
+    Collect(trainer.store(), &ParameterStore::gradients, true, result.gradients);
+    Collect(trainer.store(), &ParameterStore::master, false, result.parameters);
+    if (world.rank() == 0) {
+      result.losses = losses;
+      result.norms = norms;
+      result.evaluation = evaluation;
+    }
+  };
+  RunThreadRanks(sizes.product(), body, options);
+  return result;
+}
+
+double RelativeDistance(const std::vector<double>& a, const std::vector<double>& b, double scale) {
+  if (a.size() != b.size()) return INFINITY;
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    norm += b[i] * b[i];
+  }
+  if (difference == 0) return 0;
+  return std::sqrt(difference) / std::max(std::sqrt(norm), scale);
+}
+
+double GlobalNorm(const GlobalTensors& tensors) {
+  double sum = 0;
+  for (const auto& [name, tensor] : tensors) {
+    for (double x : tensor) sum += x * x;
+  }
+  return std::sqrt(sum);
+}
+
+}  // namespace trireme

@@ -1,0 +1,43 @@
+// Trains a small model on thread ranks and hands back everything that all meshes must agree on.
+#ifndef TRIREME_TESTS_MESH_RUN_H_
+#define TRIREME_TESTS_MESH_RUN_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "configs/config.pb.h"
+#include "parallel/thread_communicator.h"
+
+namespace trireme {
+
+// Global tensors by parameter name, in the parameter's own (unpadded) extent.
+using GlobalTensors = std::map<std::string, std::vector<double>>;
+
+struct MeshRunResult {
+  std::vector<double> losses;  // of each step
+  std::vector<double> norms;   // gradient norms
+  double evaluation = 0;       // loss of the first batch before training
+  GlobalTensors initial_parameters;
+  GlobalTensors gradients;           // of the last step, summed over tokens
+  GlobalTensors parameters;          // after the last step
+  int64_t allocations_in_steps = 0;  // device allocations after the first step, over all ranks
+};
+
+// `recipe`: a file under configs/. `overrides` as of --set; they say the mesh. Runs `num_steps` steps on as
+// many thread ranks as the mesh has, on a fixed made-up token sequence.
+MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::string>& overrides,
+                           int num_steps, const ThreadOptions& options = {});
+
+// Resolves a recipe for the number of ranks that its mesh asks for. Aborts on an invalid one.
+Config TestConfig(const std::string& recipe, const std::vector<std::string>& overrides);
+
+// ||a - b|| / max(||b||, scale), over one tensor.
+double RelativeDistance(const std::vector<double>& a, const std::vector<double>& b, double scale);
+
+// The norm of all tensors together.
+double GlobalNorm(const GlobalTensors& tensors);
+
+}  // namespace trireme
+
+#endif  // TRIREME_TESTS_MESH_RUN_H_
