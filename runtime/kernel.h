@@ -30,6 +30,7 @@ struct KernelArguments {
   AxisSizes mesh;
   AxisSizes coordinate = {{0, 0, 0, 0}};  // of this rank
   int num_threads;
+  void* stream = nullptr;  // cudaStream_t of a CUDA device; the host has none
 };
 
 // Runs to completion (CPU) or enqueues (CUDA).
