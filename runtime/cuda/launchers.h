@@ -1,0 +1,86 @@
+// What the CUDA table (kernels.h) is made of: one launcher an op kind, and how much workspace it needs. A
+// launcher enqueues its kernels on KernelArguments::stream and returns; num_threads means nothing to it. What
+// each op computes stands in its family's header under runtime/ops/.
+#ifndef TRIREME_RUNTIME_CUDA_LAUNCHERS_H_
+#define TRIREME_RUNTIME_CUDA_LAUNCHERS_H_
+
+#include "runtime/kernel.h"
+
+namespace trireme {
+
+// linear.cc
+void LinearCuda(const KernelArguments& a);
+void LinearInputGradCuda(const KernelArguments& a);
+void LinearWeightGradCuda(const KernelArguments& a);
+// Of all three.
+int64_t LinearCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs, absl::Span<const View> outputs,
+                                 int num_threads);
+
+// column_sums.cu
+void ColumnSumCuda(const KernelArguments& a);
+int64_t ColumnSumCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                    absl::Span<const View> outputs, int num_threads);
+
+// elementwise.cu
+void AddCuda(const KernelArguments& a);
+void CastCuda(const KernelArguments& a);
+void AccumulateCuda(const KernelArguments& a);
+void KeepOnFirstCuda(const KernelArguments& a);
+
+// activation.cu
+void GeluCuda(const KernelArguments& a);
+void GeluGradCuda(const KernelArguments& a);
+void SwiGluCuda(const KernelArguments& a);
+void SwiGluGradCuda(const KernelArguments& a);
+
+// dropout.cu
+void DropoutCuda(const KernelArguments& a);
+
+// rms_norm.cu
+void RmsNormCuda(const KernelArguments& a);
+void RmsNormGradCuda(const KernelArguments& a);
+int64_t RmsNormGradCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                      absl::Span<const View> outputs, int num_threads);
+
+// layer_norm.cu
+void LayerNormCuda(const KernelArguments& a);
+void LayerNormGradCuda(const KernelArguments& a);
+int64_t LayerNormGradCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                        absl::Span<const View> outputs, int num_threads);
+
+// rope.cu
+void RopeCuda(const KernelArguments& a);
+
+// attention_forward.cu, attention_backward.cu
+void AttentionCuda(const KernelArguments& a);
+int64_t AttentionCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                    absl::Span<const View> outputs, int num_threads);
+void AttentionGradCuda(const KernelArguments& a);
+int64_t AttentionGradCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                        absl::Span<const View> outputs, int num_threads);
+
+// embedding.cu
+void EmbeddingCuda(const KernelArguments& a);
+void EmbeddingGradCuda(const KernelArguments& a);
+int64_t EmbeddingGradCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                        absl::Span<const View> outputs, int num_threads);
+
+// cross_entropy.cu
+void SoftmaxStatisticsCuda(const KernelArguments& a);
+void CrossEntropyLossCuda(const KernelArguments& a);
+void CrossEntropyGradCuda(const KernelArguments& a);
+void LossSumCuda(const KernelArguments& a);
+
+// gather_rows.cu
+void GatherRowsCuda(const KernelArguments& a);
+
+// optimizer.cu
+void SquaredNormCuda(const KernelArguments& a);
+int64_t SquaredNormCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                      absl::Span<const View> outputs, int num_threads);
+void StepFactorsCuda(const KernelArguments& a);
+void AdamWCuda(const KernelArguments& a);
+
+}  // namespace trireme
+
+#endif  // TRIREME_RUNTIME_CUDA_LAUNCHERS_H_
