@@ -12,9 +12,10 @@ std::vector<TensorSlice> Slices(ParameterStore& store, bool only_saved) {
   std::vector<TensorSlice> slices;
   for (int b = 0; b < store.buckets().size(); ++b) {
     if (only_saved && !store.saves(b)) continue;
-    const std::pair<std::string, void*> kept[] = {{"", store.master(b)},
-                                                  {"optimizer.exp_avg/", store.first_moment(b)},
-                                                  {"optimizer.exp_avg_sq/", store.second_moment(b)}};
+    const std::pair<std::string, void*> kept[] = {
+        {"", store.OnHost(store.master(b))},
+        {"optimizer.exp_avg/", store.OnHost(store.first_moment(b))},
+        {"optimizer.exp_avg_sq/", store.OnHost(store.second_moment(b))}};
     for (const ParameterBox& box : store.Boxes(b, store.owned_begin(b), store.owned_size(b))) {
       for (const auto& [prefix, range] : kept) {
         TensorSlice slice = SliceOf(box, range, dtype);

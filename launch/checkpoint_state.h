@@ -15,7 +15,7 @@ namespace trireme {
 TensorSlice SliceOf(const ParameterBox& box, void* range, DType dtype);
 
 // Master weights and AdamW's moments that this rank holds: to save (each element on one rank only) or to fill
-// (all that it needs).
+// (all that it needs). They point at what the host sees of the store: fetch it before, or send it afterwards.
 std::vector<TensorSlice> SlicesToSave(ParameterStore& store);
 std::vector<TensorSlice> SlicesToLoad(ParameterStore& store);
 

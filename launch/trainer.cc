@@ -6,9 +6,10 @@
 
 namespace trireme {
 
-Trainer::Trainer(RankPlan& plan, Mesh& mesh, Device& device)
+Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
     : plan_(plan),
       mesh_(mesh),
+      device_mesh_(device_mesh),
       device_(device),
       store_(*plan.chunk, plan.buckets, *plan.update, plan.update_options, plan.mesh, plan.coordinate) {
   store_.Allocate(device);
@@ -19,7 +20,9 @@ Trainer::Trainer(RankPlan& plan, Mesh& mesh, Device& device)
       MakeExecutor(plan.evaluation, plan.evaluation_memory, {store_.BindChunk(*plan.evaluation_chunk)});
 
   const BatchGeometry& batch = plan.batch;
-  losses_.resize(batch.num_micro_batches);
+  losses_ = static_cast<double*>(
+      device.AllocateHost(batch.num_micro_batches * static_cast<int64_t>(sizeof(double))));
+  factors_ = static_cast<double*>(device.AllocateHost(kNumStepFactors * sizeof(double)));
   loss_table_.resize(batch.num_micro_batches * batch.num_replicas);
   const int64_t tokens = batch.micro_batch * batch.sequence_length;
   for (int64_t t = 0; t < tokens; ++t) {
@@ -37,16 +40,16 @@ std::unique_ptr<Executor> Trainer::MakeExecutor(const StepPlan& step, const std:
                                .transient = transient_,
                                .profile = &profile_};
   for (Axis axis : kAllAxes) {
-    if (plan_.mesh[axis] > 1) options.axes[static_cast<int>(axis)] = &mesh_.along(axis);
+    if (plan_.mesh[axis] > 1) options.axes[static_cast<int>(axis)] = &device_mesh_.along(axis);
   }
   options.channels.resize(kNumPlanChannels);
-  options.channels[kFromPrevious] = mesh_.activation_from_previous().communicator;
-  options.channels[kToNext] = mesh_.activation_to_next().communicator;
-  options.channels[kFromNext] = mesh_.gradient_from_next().communicator;
-  options.channels[kToPrevious] = mesh_.gradient_to_previous().communicator;
-  options.channels[kReplicas] = &mesh_.along({Axis::kDp, Axis::kCp});
-  options.channels[kHomes] = mesh_.embedding_homes();
-  options.channels[kWorld] = &mesh_.world();
+  options.channels[kFromPrevious] = device_mesh_.activation_from_previous().communicator;
+  options.channels[kToNext] = device_mesh_.activation_to_next().communicator;
+  options.channels[kFromNext] = device_mesh_.gradient_from_next().communicator;
+  options.channels[kToPrevious] = device_mesh_.gradient_to_previous().communicator;
+  options.channels[kReplicas] = &device_mesh_.along({Axis::kDp, Axis::kCp});
+  options.channels[kHomes] = device_mesh_.embedding_homes();
+  options.channels[kWorld] = &device_mesh_.world();
   return std::make_unique<Executor>(step, memory, std::move(bindings), device_, std::move(options));
 }
 
@@ -57,13 +60,14 @@ void Trainer::Initialize(uint64_t seed) {
 void Trainer::GatherParameters() {
   store_.MakeComputeCopies();
   if (plan_.update_options.zero_stage == 0) return;
-  Communicator& replicas = mesh_.along({Axis::kDp, Axis::kCp});
+  Communicator& replicas = device_mesh_.along({Axis::kDp, Axis::kCp});
   for (int b = 0; b < store_.buckets().size(); ++b) {
     const Bucket& bucket = store_.buckets()[b];
     char* parameters = static_cast<char*>(store_.parameters(b));
     replicas.AllGather(parameters + store_.owned_begin(b) * SizeOf(bucket.compute), parameters,
                        store_.owned_size(b), bucket.compute);
   }
+  device_.Synchronize(0);
 }
 
 void Trainer::Fill(const Program& program, const Samples& samples,
@@ -89,21 +93,19 @@ StepResult Trainer::Step(double learning_rate, const ReadSamples& read) {
   inputs[kLearningRate] = learning_rate;
   inputs[kTokens] = static_cast<double>(plan_.batch.tokens());
   device_.CopyToDevice(store_.step_inputs(), inputs, sizeof(inputs), 0);
-  step_->Run([&](int m, int, const auto& addresses) { Fill(*plan_.chunk, read(m), addresses); },
-             losses_.data());
+  step_->Run([&](int m, int, const auto& addresses) { Fill(*plan_.chunk, read(m), addresses); }, losses_);
   StepResult result;
   result.loss = LossSum() / static_cast<double>(plan_.batch.tokens());
-  double factors[kNumStepFactors];
-  device_.CopyToHost(factors, store_.step_factors(), sizeof(factors), 0);
-  result.gradient_norm = factors[kGradientNorm];
-  result.applied = factors[kApply] != 0;
+  device_.CopyToHost(factors_, store_.step_factors(), kNumStepFactors * sizeof(double), 0);
+  device_.Synchronize(0);
+  result.gradient_norm = factors_[kGradientNorm];
+  result.applied = factors_[kApply] != 0;
   return result;
 }
 
 double Trainer::EvaluateSum(const ReadSamples& read) {
   evaluation_->Run(
-      [&](int m, int, const auto& addresses) { Fill(*plan_.evaluation_chunk, read(m), addresses); },
-      losses_.data());
+      [&](int m, int, const auto& addresses) { Fill(*plan_.evaluation_chunk, read(m), addresses); }, losses_);
   return LossSum();
 }
 

@@ -32,9 +32,11 @@ class Trainer {
   // Gives the samples of micro-batch m of this rank's replica. Called in the order of the schedule.
   using ReadSamples = std::function<Samples(int micro_batch)>;
 
-  // Collective. Allocates everything that training will use. The plan, the mesh and the device must outlive
-  // the trainer.
-  Trainer(RankPlan& plan, Mesh& mesh, Device& device);
+  // Collective. Allocates everything that training will use. `mesh` moves what lies in host memory,
+  // `device_mesh`, of the same ranks, what lies in the device's: the same one on a host device. All must
+  // outlive the trainer.
+  Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device);
+  Trainer(RankPlan& plan, Mesh& mesh, Device& device) : Trainer(plan, mesh, mesh, device) {}
 
   // Collective. Master weights from the seed; or, after the caller has filled them, the compute copies on
   // every rank.
@@ -60,6 +62,7 @@ class Trainer {
 
   RankPlan& plan_;
   Mesh& mesh_;
+  Mesh& device_mesh_;
   Device& device_;
   ParameterStore store_;
   StepProfile profile_;
@@ -67,7 +70,8 @@ class Trainer {
   void* transient_ = nullptr;
   std::unique_ptr<Executor> step_;
   std::unique_ptr<Executor> evaluation_;
-  std::vector<double> losses_;      // of this rank's micro-batches
+  double* losses_ = nullptr;        // of this rank's micro-batches
+  double* factors_ = nullptr;       // the last step's, [kNumStepFactors]
   std::vector<double> loss_table_;  // of all micro-batches of the mesh, each with one writer
   std::vector<int32_t> positions_;  // of a micro-batch's tokens
   std::vector<int32_t> lo_;

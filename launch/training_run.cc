@@ -151,7 +151,7 @@ class TrainingRun {
     const std::vector<TensorSlice> wanted = SlicesToLoad(trainer_->store());
     const absl::Status status = (*reader)->tensors().Load(wanted);
     if (!status.ok()) return status;
-    trainer_->store().updates()[0] = static_cast<double>(saved.applied_updates);
+    *trainer_->store().OnHost(trainer_->store().updates()) = static_cast<double>(saved.applied_updates);
     state_.run_id = saved.run_id;
     state_.generation = saved.generation + 1;
     state_.step = saved.step;
@@ -316,6 +316,7 @@ class TrainingRun {
                            .state = state_,
                            .aliases = Aliases(*plan_.model),
                            .keep = static_cast<int>(config_.checkpoint().keep())};
+    trainer_->store().FetchToHost();
     absl::StatusOr<SaveReport> report =
         Save(request, SlicesToSave(trainer_->store()), mesh_.world(), *storage_);
     if (!report.ok()) return report.status();

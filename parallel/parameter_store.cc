@@ -61,12 +61,28 @@ void ParameterStore::Allocate(Device& device) {
   CHECK(storage_.empty());
   const std::vector<Value>& values = update_.program.values;
   storage_.resize(values.size(), nullptr);
-  char* memory = static_cast<char*>(device.Allocate(PlannedBytes().total()));
+  const int64_t bytes = PlannedBytes().total();
+  device_ = &device;
+  memory_ = static_cast<char*>(device.Allocate(bytes));
+  host_ = device.is_host() ? memory_ : static_cast<char*>(device.AllocateHost(bytes));
+  char* memory = memory_;
   for (size_t id = 0; id < values.size(); ++id) {
     if (values[id].base != kNoValue) continue;
     storage_[id] = memory;
     memory += PaddedBytes(values[id]);
   }
+}
+
+void ParameterStore::FetchToHost() {
+  if (device_->is_host()) return;
+  device_->CopyToHost(host_, memory_, PlannedBytes().total(), 0);
+  device_->Synchronize(0);
+}
+
+void ParameterStore::SendToDevice() {
+  if (device_->is_host()) return;
+  device_->CopyToDevice(memory_, host_, PlannedBytes().total(), 0);
+  device_->Synchronize(0);
 }
 
 void* ParameterStore::At(ValueId id) const {
@@ -178,20 +194,22 @@ void ParameterStore::Initialize(uint64_t seed) {
         }
       }
     };
-    fill(parameters(b), compute.dtype, 0, compute.shape.num_elements());
+    fill(OnHost(parameters(b)), compute.dtype, 0, compute.shape.num_elements());
     if (kept.base == kNoValue && update_.buckets[b].master != update_.buckets[b].parameters) {
-      fill(master(b), kept.dtype, owned_begin(b), owned_size(b));
+      fill(OnHost(master(b)), kept.dtype, owned_begin(b), owned_size(b));
     }
   }
+  SendToDevice();
 }
 
 void ParameterStore::MakeComputeCopies() {
   for (int b = 0; b < buckets_.size(); ++b) {
     if (buckets_[b].compute != DType::kBF16) continue;  // otherwise the master weights are the copies
-    const float* from = static_cast<const float*>(master(b));
-    Bf16* to = static_cast<Bf16*>(parameters(b)) + owned_begin(b);
+    const float* from = reinterpret_cast<const float*>(OnHost(master(b)));
+    Bf16* to = reinterpret_cast<Bf16*>(OnHost(parameters(b))) + owned_begin(b);
     for (int64_t i = 0; i < owned_size(b); ++i) to[i] = Bf16(from[i]);
   }
+  SendToDevice();
 }
 
 }  // namespace trireme

@@ -39,7 +39,19 @@ class ParameterStore {
 
   // What Allocate will take.
   Bytes PlannedBytes() const;
+  // `device` must outlive the store.
   void Allocate(Device& device);
+
+  // The store's memory as the host sees it: the memory itself on a host device, else a copy of it, which
+  // FetchToHost brings up to date and SendToDevice writes back. Both return when that is done.
+  void FetchToHost();
+  void SendToDevice();
+  // Where the host sees what the device has at `address`, one of the addresses below.
+  template <typename T>
+  T* OnHost(T* address) const {
+    return reinterpret_cast<T*>(host_ + (reinterpret_cast<char*>(address) - memory_));
+  }
+  char* OnHost(void* address) const { return host_ + (static_cast<char*>(address) - memory_); }
 
   // Addresses for the executor. `program`: any program recorded of the same chunk (training or evaluation).
   Bindings BindChunk(const Program& program) const;
@@ -48,8 +60,8 @@ class ParameterStore {
   // Fills master weights and compute copies with initial values, a pure function of (seed, name, global
   // index), each rounded to fp32 (so that every dtype starts from the same numbers).
   void Initialize(uint64_t seed);
-  // After the master weights were written (a checkpoint was loaded): makes this rank's compute copies of them
-  // anew. Under ZeRO the other shards must be gathered afterwards.
+  // After the host has written the master weights (a checkpoint was loaded): makes this rank's compute copies
+  // of them anew, and sends all of it to the device. Under ZeRO the other shards must be gathered afterwards.
   void MakeComputeCopies();
 
   // What of bucket b this rank holds as master weights and state: elements [first, first + count) of the
@@ -61,6 +73,7 @@ class ParameterStore {
   // The boxes of elements [begin, begin + count) of bucket b.
   std::vector<ParameterBox> Boxes(int b, int64_t begin, int64_t count) const;
 
+  // Addresses on the device.
   void* master(int b) const { return At(update_.buckets[b].master); }
   void* first_moment(int b) const { return At(update_.buckets[b].first_moment); }
   void* second_moment(int b) const { return At(update_.buckets[b].second_moment); }
@@ -87,6 +100,9 @@ class ParameterStore {
   const AxisSizes mesh_;
   const AxisSizes coordinate_;
   std::vector<void*> storage_;  // by value of the update program
+  Device* device_ = nullptr;
+  char* memory_ = nullptr;  // of the device: everything in storage_
+  char* host_ = nullptr;    // the same, as the host sees it
 };
 
 }  // namespace trireme

@@ -23,6 +23,9 @@ enum class ReduceOp { kSum, kMax };
 // run. bf16 travels as bf16 and is added in fp32. A buffer may be given as both `in` and `out` where their
 // sizes agree.
 //
+// A communicator of device memory (NCCL) orders instead of blocking: Start is behind all work enqueued on the
+// compute stream so far, and after Wait the compute stream is behind the operation; the host goes on.
+//
 // One thread calls a communicator at a time. A failure of the transport ends the process: there is no state
 // from which a training step could go on.
 class Communicator {

@@ -23,17 +23,28 @@ class Device {
   // that the hot path allocates nothing. Aborts, naming the size, where there is none: the plan was printed
   // before.
   virtual void* Allocate(int64_t bytes) = 0;
+  // Memory of the host that copies to and from the device reach without blocking, 64-byte aligned, zeroed;
+  // freed with the device. Counted with the rest.
+  virtual void* AllocateHost(int64_t bytes) = 0;
   virtual int64_t num_allocations() const = 0;
+  // Whether the host may read and write the device's memory itself.
+  virtual bool is_host() const = 0;
 
   virtual StreamId NewStream() = 0;
   // An event behind all work enqueued on `stream` so far.
   virtual EventId Record(StreamId stream) = 0;
   // Work enqueued on `stream` from now on starts after `event`.
   virtual void StreamWait(StreamId stream, EventId event) = 0;
+  // Whether the work that `event` is behind is done.
+  virtual bool Done(EventId event) const = 0;
   // Blocks the host until all work on `stream` is done.
   virtual void Synchronize(StreamId stream) = 0;
+  // What the backend's libraries know the stream by (cudaStream_t); nullptr on the host.
+  virtual void* native(StreamId stream) const = 0;
 
-  // Enqueue a copy between host and device memory, or within the device.
+  // Enqueue a copy between host and device memory, or within the device. What CopyToDevice reads may be
+  // overwritten as soon as it returns; what CopyToHost writes is there after Synchronize, and has to come from
+  // AllocateHost if the host is not to wait in the call.
   virtual void CopyToDevice(void* device, const void* host, int64_t bytes, StreamId stream) = 0;
   virtual void CopyToHost(void* host, const void* device, int64_t bytes, StreamId stream) = 0;
   virtual void CopyWithin(void* to, const void* from, int64_t bytes, StreamId stream) = 0;

@@ -183,6 +183,9 @@ void Executor::Progress() {
   for (Communicator* channel : options_.channels) {
     if (channel != nullptr) channel->Progress();
   }
+  for (Communicator* along : options_.axes) {
+    if (along != nullptr) along->Progress();
+  }
 }
 
 void Executor::Run(const LoadFunction& load, double* losses) {
@@ -219,6 +222,9 @@ void Executor::Run(const LoadFunction& load, double* losses) {
         break;
     }
   }
+  // A communicator that has lost a rank says so in Progress; the device would wait for ever.
+  const EventId end = device_.Record(0);
+  while (!device_.Done(end)) Progress();
   CHECK_EQ(num_under_way_, 0) << "the step plan starts a message that it does not wait for";
 }
 

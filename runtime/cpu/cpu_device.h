@@ -22,12 +22,16 @@ class CpuDevice : public Device {
 
   // Pages are touched by whoever writes first; blocks of 2 MiB and more ask for huge pages.
   void* Allocate(int64_t bytes) override;
+  void* AllocateHost(int64_t bytes) override { return Allocate(bytes); }
+  bool is_host() const override { return true; }
   int64_t num_allocations() const override { return static_cast<int64_t>(blocks_.size()); }
 
   StreamId NewStream() override { return ++last_stream_; }
   EventId Record(StreamId) override { return ++last_event_; }
   void StreamWait(StreamId, EventId) override {}
+  bool Done(EventId) const override { return true; }
   void Synchronize(StreamId) override {}
+  void* native(StreamId) const override { return nullptr; }
 
   void CopyToDevice(void* device, const void* host, int64_t bytes, StreamId stream) override;
   void CopyToHost(void* host, const void* device, int64_t bytes, StreamId stream) override;
