@@ -1,0 +1,55 @@
+// What a test may ask of the emulator: in which order threads run, and what happens when a kernel breaks a
+// rule. Set these before a launch; they hold for every thread of the process.
+#ifndef TRIREME_TESTS_EMULATOR_EMULATOR_H_
+#define TRIREME_TESTS_EMULATOR_EMULATOR_H_
+
+#include <cstdint>
+#include <source_location>
+#include <stdexcept>
+#include <string>
+
+namespace trireme::emulator {
+
+// Where a kernel called the emulator.
+using Site = std::source_location;
+
+// Threads of a block run one at a time, each until it has to wait. Forward: first the lowest lane of the
+// lowest warp and the first block; reverse: the highest and last. Both let one warp run as far ahead of the
+// others as barriers allow. Random: any, blocks too.
+enum class Order { kForward, kReverse, kRandom };
+inline constexpr Order kAllOrders[] = {Order::kForward, Order::kReverse, Order::kRandom};
+
+void SetOrder(Order order, uint64_t seed = 1);
+Order CurrentOrder();
+const char* Name(Order order);
+
+// A broken rule: the message names the kernel, the block, the thread and the line. By default it is printed
+// and the process aborts; with kThrow the launch throws Error after abandoning the block, and the next launch
+// starts clean.
+class Error : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+enum class OnFailure { kAbort, kThrow };
+void SetOnFailure(OnFailure on_failure);
+OnFailure CurrentOnFailure();
+
+// Blocks run since the process started: proof that a kernel ran at all.
+int64_t NumBlocksRun();
+
+// The message of the Error that `run` throws, or "" if it throws none.
+template <typename Run>
+std::string MessageOf(Run run) {
+  SetOnFailure(OnFailure::kThrow);
+  std::string message;
+  try {
+    run();
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  SetOnFailure(OnFailure::kAbort);
+  return message;
+}
+
+}  // namespace trireme::emulator
+
+#endif  // TRIREME_TESTS_EMULATOR_EMULATOR_H_

@@ -1,0 +1,74 @@
+// What runtime/cuda/gpu.h includes when g++ compiles a kernel: the whole language of kernels, served by the
+// emulator.
+#ifndef TRIREME_TESTS_EMULATOR_GPU_EMULATOR_H_
+#define TRIREME_TESTS_EMULATOR_GPU_EMULATOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <tuple>
+#include <type_traits>
+
+#include "tests/emulator/block.h"
+#include "tests/emulator/fake_runtime.h"
+#include "tests/emulator/intrinsics.h"
+#include "tests/emulator/matrix.h"
+#include "tests/emulator/types.h"
+#include "tests/emulator/warp.h"
+
+#define GPU_KERNEL(...) void
+#define GPU_FN inline
+#define GPU_HD inline
+#define GPU_GRID_CONSTANT
+
+// The type of the lambda is the identity of the declaration, one for each instance of a template, as on the
+// GPU.
+#define SMEM(type, name, dims) \
+  type(&name) dims =           \
+      *::trireme::emulator::SharedArray<type dims>([] {}, #name, ::trireme::emulator::Site::current())
+#define DSMEM(type, name) \
+  type* const name = static_cast<type*>(::trireme::emulator::CurrentBlock().shared().dynamic())
+
+#define GPU_LAUNCH(kernel, ...) ::trireme::GpuLaunch(#kernel, kernel, __VA_ARGS__)
+
+namespace trireme {
+namespace emulator {
+
+template <typename Array, typename Identity>
+Array* SharedArray(Identity, const char* name, Site site) {
+  static constinit thread_local uint64_t placed_in = 0;
+  static constinit thread_local void* array = nullptr;
+  Block& block = CurrentBlock();
+  if (placed_in != block.launch_id()) {
+    array = block.PlaceShared(name, sizeof(Array), site);
+    placed_in = block.launch_id();
+  }
+  return static_cast<Array*>(array);
+}
+
+// A kernel and its arguments, converted once to the types of its parameters.
+template <typename... Parameters>
+struct Call {
+  void (*kernel)(Parameters...);
+  std::tuple<std::remove_cv_t<Parameters>...> arguments;
+
+  static void Run(const void* call) {
+    const auto& self = *static_cast<const Call*>(call);
+    std::apply(self.kernel, self.arguments);
+  }
+};
+
+}  // namespace emulator
+
+template <typename... Parameters, typename... Arguments>
+void GpuLaunch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+               size_t dynamic_shared_bytes, [[maybe_unused]] void* stream, Arguments&&... arguments) {
+  static_assert(sizeof...(Parameters) == sizeof...(Arguments),
+                "the kernel takes another number of arguments");
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  const emulator::Call<Parameters...> call = {kernel, {static_cast<Parameters>(arguments)...}};
+  emulator::RunGrid({name, grid, block, dynamic_shared_bytes, &emulator::Call<Parameters...>::Run, &call});
+}
+
+}  // namespace trireme
+
+#endif  // TRIREME_TESTS_EMULATOR_GPU_EMULATOR_H_
