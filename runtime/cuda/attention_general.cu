@@ -1,0 +1,353 @@
+// Attention and its gradient for every head size and dtype, with the CUDA cores: f32, and bf16 heads that the
+// tensor-core kernels do not serve. Simple rather than fast.
+//
+// A block of 16 x 16 threads owns 64 rows (queries, or keys for dk and dv), loops over tiles of 64 columns
+// that they meet, and sums kOutput columns of the results; a wider head takes further blocks, each of which
+// computes the scores again. A thread has rows y + 16 i and columns x + 16 j of a tile.
+#include "runtime/cuda/attention.h"
+#include "runtime/cuda/attention_operands.h"
+#include "runtime/cuda/gpu.h"
+#include "runtime/cuda/launch.h"
+
+namespace trireme {
+namespace {
+
+constexpr int kSide = 16;
+constexpr int kThreads = kSide * kSide;
+constexpr int kEach = 4;  // rows and columns of a tile that are a thread's
+constexpr int kTile = kSide * kEach;
+constexpr int kSlice = 32;  // of a head or of a tile's columns, in shared memory at a time
+constexpr int kOutput = 128;
+constexpr int kOutputEach = kOutput / kSide;
+
+GPU_FN int ThreadX() {
+  return static_cast<int>(threadIdx.x) % kSide;
+}
+GPU_FN int ThreadY() {
+  return static_cast<int>(threadIdx.x) / kSide;
+}
+
+// Rows of one head in global memory: `count` of them, `stride` elements apart.
+template <typename T>
+struct Rows {
+  const T* data;
+  int64_t stride;
+  int count;
+
+  // Zero outside.
+  GPU_FN float At(int row, int column, int columns) const {
+    return row < count && column < columns ? ToFloat(data[row * stride + column]) : 0.0f;
+  }
+};
+
+// The tokens [begin, end) of one head of a [T, columns] operand.
+template <typename T>
+GPU_FN Rows<T> RowsOfHead(const T* operand, int64_t columns, int64_t head_column, int begin, int end) {
+  return {operand + begin * columns + head_column, columns, end - begin};
+}
+
+struct alignas(16) SharedTile {
+  union {
+    struct {
+      float a[kTile][kSlice + 1];
+      float b[kTile][kSlice + 1];
+    } dots;
+    float rows[kSlice][kOutput];
+  };
+  float weights[kTile][kTile + 1];
+};
+
+using Tile = float[kEach][kEach];
+using Output = float[kEach][kOutputEach];
+
+// c = a b^T, the sum being over the head.
+template <typename T>
+GPU_FN void Dots(Tile& c, const Rows<T>& a, const Rows<T>& b, int head_size, SharedTile& shared) {
+  for (int i = 0; i < kEach; ++i) {
+    for (int j = 0; j < kEach; ++j) c[i][j] = 0;
+  }
+  for (int k = 0; k < head_size; k += kSlice) {
+    __syncthreads();  // earlier readers are done
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kSlice; i += kThreads) {
+      const int row = i / kSlice;
+      const int column = i % kSlice;
+      shared.dots.a[row][column] = a.At(row, k + column, head_size);
+      shared.dots.b[row][column] = b.At(row, k + column, head_size);
+    }
+    __syncthreads();
+    for (int s = 0; s < kSlice; ++s) {
+      float left[kEach], right[kEach];
+#pragma unroll
+      for (int i = 0; i < kEach; ++i) {
+        left[i] = shared.dots.a[ThreadY() + kSide * i][s];
+        right[i] = shared.dots.b[ThreadX() + kSide * i][s];
+      }
+#pragma unroll
+      for (int i = 0; i < kEach; ++i) {
+#pragma unroll
+        for (int j = 0; j < kEach; ++j) c[i][j] = fmaf(left[i], right[j], c[i][j]);
+      }
+    }
+  }
+}
+
+// c += w b: columns [first, first + kOutput) of the sum over b's rows, whose weights are w's columns.
+template <typename T>
+GPU_FN void AddWeighted(Output& c, const Tile& w, const Rows<T>& b, int first, int head_size,
+                        SharedTile& shared) {
+  __syncthreads();  // earlier readers are done
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      shared.weights[ThreadY() + kSide * i][ThreadX() + kSide * j] = w[i][j];
+    }
+  }
+  for (int k = 0; k < kTile; k += kSlice) {
+    __syncthreads();  // the weights are there, and the slice before this is read
+    for (int i = static_cast<int>(threadIdx.x); i < kSlice * kOutput; i += kThreads) {
+      shared.rows[i / kOutput][i % kOutput] = b.At(k + i / kOutput, first + i % kOutput, head_size);
+    }
+    __syncthreads();
+    for (int s = 0; s < kSlice; ++s) {
+      float left[kEach];
+#pragma unroll
+      for (int i = 0; i < kEach; ++i) left[i] = shared.weights[ThreadY() + kSide * i][k + s];
+#pragma unroll
+      for (int j = 0; j < kOutputEach; ++j) {
+        const float right = shared.rows[s][ThreadX() + kSide * j];
+#pragma unroll
+        for (int i = 0; i < kEach; ++i) c[i][j] = fmaf(left[i], right, c[i][j]);
+      }
+    }
+  }
+}
+
+// Writes c, times a factor a row, to the head that begins at `target`.
+template <typename T>
+GPU_FN void StoreOutput(const Output& c, const float (&factor)[kEach], T* target, int64_t stride, int rows,
+                        int first, int head_size) {
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    const int row = ThreadY() + kSide * i;
+#pragma unroll
+    for (int j = 0; j < kOutputEach; ++j) {
+      const int column = first + ThreadX() + kSide * j;
+      if (row < rows && column < head_size) {
+        target[row * stride + column] = FromFloat<T>(c[i][j] * factor[i]);
+      }
+    }
+  }
+}
+
+// What a block works on: one head, one tile of rows, kOutput columns of results.
+struct Work {
+  GPU_FN Work(int num_heads, int tokens, bool last_first) {
+    const int tiles = CeilDiv(tokens, kTile);
+    int index = static_cast<int>(blockIdx.x);
+    head = index % num_heads;
+    index /= num_heads;
+    begin = (last_first ? tiles - 1 - index % tiles : index % tiles) * kTile;
+    end = Min(begin + kTile, tokens);
+    column = index / tiles * kOutput;
+  }
+  // Blocks in all.
+  static unsigned Count(const AttentionHeads& heads, int64_t num_heads) {
+    return GridOf(num_heads * CeilDiv(heads.tokens, kTile) * CeilDiv(heads.head_size, kOutput));
+  }
+
+  int head, begin, end, column;
+};
+
+// A thread's rows of a tile of queries: what they see.
+struct RowsOfQueries {
+  GPU_FN RowsOfQueries(const int* lo, int begin, int end) {
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      query[i] = begin + ThreadY() + kSide * i;
+      first_key[i] = lo[Min(query[i], end - 1)];
+    }
+  }
+  // Whether row i sees column j of the keys from k on.
+  GPU_FN bool See(int i, int j, int k) const {
+    return Sees(query[i], first_key[i], k + ThreadX() + kSide * j);
+  }
+
+  int query[kEach], first_key[kEach];
+};
+
+//   qkv [T, (H + 2K) A]   lo [T]   out [T, H A]   lse [T, H]
+template <typename T>
+GPU_KERNEL(kThreads)
+Forward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv, const int* __restrict__ lo,
+        T* __restrict__ out, float* __restrict__ lse) {
+  SMEM(SharedTile, shared, [1]);
+  const Work work(heads.query_heads, heads.tokens, true);
+  const int key_head = work.head / heads.group();
+  const RowsOfQueries rows(lo, work.begin, work.end);
+  const auto queries = RowsOfHead(qkv, heads.columns(), heads.QueryColumn(work.head), work.begin, work.end);
+  float maximum[kEach], sum[kEach];
+  for (int i = 0; i < kEach; ++i) {
+    maximum[i] = kNegativeInfinity;
+    sum[i] = 0;
+  }
+  Output sums = {};
+  for (int k = lo[work.begin]; k < work.end; k += kTile) {
+    const auto keys = RowsOfHead(qkv, heads.columns(), heads.KeyColumn(key_head), k, work.end);
+    const auto values = RowsOfHead(qkv, heads.columns(), heads.ValueColumn(key_head), k, work.end);
+    Tile weights;
+    Dots(weights, queries, keys, heads.head_size, shared[0]);
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      float highest = maximum[i];
+#pragma unroll
+      for (int j = 0; j < kEach; ++j) {
+        weights[i][j] = rows.See(i, j, k) ? weights[i][j] * scale_log2 : kNegativeInfinity;
+        highest = fmaxf(highest, weights[i][j]);
+      }
+      highest = WarpMax<kSide>(highest);
+      // A row that saw no key so far has weights of zero, not of 2^(-inf + inf).
+      const float subtracted = highest == kNegativeInfinity ? 0.0f : highest;
+      const float correction = exp2f(maximum[i] - subtracted);
+      maximum[i] = highest;
+      sum[i] *= correction;
+#pragma unroll
+      for (int j = 0; j < kEach; ++j) {
+        weights[i][j] = exp2f(weights[i][j] - subtracted);
+        sum[i] += weights[i][j];
+      }
+#pragma unroll
+      for (int j = 0; j < kOutputEach; ++j) sums[i][j] *= correction;
+    }
+    AddWeighted(sums, weights, values, work.column, heads.head_size, shared[0]);
+  }
+  float factor[kEach];
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    const float total = WarpSum<kSide>(sum[i]);
+    factor[i] = 1.0f / total;
+    if (work.column == 0 && ThreadX() == 0 && rows.query[i] < work.end) {
+      lse[static_cast<int64_t>(rows.query[i]) * heads.query_heads + work.head] =
+          maximum[i] / kLog2E + logf(total);
+    }
+  }
+  StoreOutput(sums, factor, out + work.begin * heads.out_columns() + heads.QueryColumn(work.head),
+              heads.out_columns(), work.end - work.begin, work.column, heads.head_size);
+}
+
+// Writes dq.
+//   qkv, dqkv [T, (H + 2K) A]   dout [T, H A]   lo [T]   statistics [H, PaddedTokens]
+template <typename T>
+GPU_KERNEL(kThreads)
+QueryGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, const T* __restrict__ dout,
+               const int* __restrict__ lo, const AttentionStatistics* __restrict__ statistics,
+               T* __restrict__ dqkv) {
+  SMEM(SharedTile, shared, [1]);
+  const Work work(heads.query_heads, heads.tokens, true);
+  const int key_head = work.head / heads.group();
+  const RowsOfQueries rows(lo, work.begin, work.end);
+  const auto queries = RowsOfHead(qkv, heads.columns(), heads.QueryColumn(work.head), work.begin, work.end);
+  const auto douts =
+      RowsOfHead(dout, heads.out_columns(), heads.QueryColumn(work.head), work.begin, work.end);
+  AttentionStatistics of_row[kEach];
+  for (int i = 0; i < kEach; ++i) {
+    of_row[i] = statistics[work.head * PaddedTokens(heads.tokens) + rows.query[i]];
+  }
+  Output sums = {};
+  for (int k = lo[work.begin]; k < work.end; k += kTile) {
+    const auto keys = RowsOfHead(qkv, heads.columns(), heads.KeyColumn(key_head), k, work.end);
+    const auto values = RowsOfHead(qkv, heads.columns(), heads.ValueColumn(key_head), k, work.end);
+    Tile scores, dscores;
+    Dots(scores, queries, keys, heads.head_size, shared[0]);
+    Dots(dscores, douts, values, heads.head_size, shared[0]);
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+#pragma unroll
+      for (int j = 0; j < kEach; ++j) {
+        const float weight =
+            rows.See(i, j, k) ? exp2f(scores[i][j] * (scale * kLog2E) - of_row[i].lse) : 0.0f;
+        dscores[i][j] = weight * (dscores[i][j] - of_row[i].delta);
+      }
+    }
+    AddWeighted(sums, dscores, keys, work.column, heads.head_size, shared[0]);
+  }
+  const float factor[kEach] = {scale, scale, scale, scale};
+  StoreOutput(sums, factor, dqkv + work.begin * heads.columns() + heads.QueryColumn(work.head),
+              heads.columns(), work.end - work.begin, work.column, heads.head_size);
+}
+
+// Writes dk and dv. A block's rows are keys, the columns of its tiles queries. Operands as above.
+template <typename T>
+GPU_KERNEL(kThreads)
+KeyGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, const T* __restrict__ dout,
+             const int* __restrict__ lo, const AttentionStatistics* __restrict__ statistics,
+             T* __restrict__ dqkv) {
+  SMEM(SharedTile, shared, [1]);
+  const Work work(heads.key_heads, heads.tokens, false);
+  const auto keys = RowsOfHead(qkv, heads.columns(), heads.KeyColumn(work.head), work.begin, work.end);
+  const auto values = RowsOfHead(qkv, heads.columns(), heads.ValueColumn(work.head), work.begin, work.end);
+  const int query_end = FirstBlindTo(work.end - 1, lo, work.begin, heads.tokens);
+  Output dkeys = {}, dvalues = {};
+  for (int head = work.head * heads.group(); head < (work.head + 1) * heads.group(); ++head) {
+    for (int q = work.begin; q < query_end; q += kTile) {
+      const auto queries = RowsOfHead(qkv, heads.columns(), heads.QueryColumn(head), q, query_end);
+      const auto douts = RowsOfHead(dout, heads.out_columns(), heads.QueryColumn(head), q, query_end);
+      Tile weights, dscores;
+      Dots(weights, keys, queries, heads.head_size, shared[0]);
+      Dots(dscores, values, douts, heads.head_size, shared[0]);
+#pragma unroll
+      for (int j = 0; j < kEach; ++j) {
+        const int query = q + ThreadX() + kSide * j;
+        const AttentionStatistics of_query = statistics[head * PaddedTokens(heads.tokens) + query];
+        const int query_lo = lo[Min(query, heads.tokens - 1)];
+#pragma unroll
+        for (int i = 0; i < kEach; ++i) {
+          const bool sees = Sees(query, query_lo, work.begin + ThreadY() + kSide * i);
+          weights[i][j] = sees ? exp2f(weights[i][j] * (scale * kLog2E) - of_query.lse) : 0.0f;
+          dscores[i][j] = weights[i][j] * (dscores[i][j] - of_query.delta);
+        }
+      }
+      AddWeighted(dvalues, weights, douts, work.column, heads.head_size, shared[0]);
+      AddWeighted(dkeys, dscores, queries, work.column, heads.head_size, shared[0]);
+    }
+  }
+  T* const target = dqkv + work.begin * heads.columns();
+  const float one[kEach] = {1, 1, 1, 1};
+  const float factor[kEach] = {scale, scale, scale, scale};
+  StoreOutput(dkeys, factor, target + heads.KeyColumn(work.head), heads.columns(), work.end - work.begin,
+              work.column, heads.head_size);
+  StoreOutput(dvalues, one, target + heads.ValueColumn(work.head), heads.columns(), work.end - work.begin,
+              work.column, heads.head_size);
+}
+
+template <typename T>
+void LaunchForward(const KernelArguments& a) {
+  const AttentionHeads heads(a.op, a.inputs[0]);
+  GPU_LAUNCH(Forward<T>, Work::Count(heads, heads.query_heads), kThreads, 0, a.stream, heads,
+             heads.scale() * kLog2E, a.inputs[0].as<T>(), a.inputs[1].as<int>(), a.outputs[0].as<T>(),
+             a.outputs[1].as<float>());
+}
+
+template <typename T>
+void LaunchBackward(const KernelArguments& a) {
+  const AttentionHeads heads(a.op, a.inputs[1]);
+  const auto launch = [&](auto kernel, int num_heads) {
+    GPU_LAUNCH(kernel, Work::Count(heads, num_heads), kThreads, 0, a.stream, heads, heads.scale(),
+               a.inputs[1].as<T>(), a.inputs[0].as<T>(), a.inputs[4].as<int>(),
+               static_cast<const AttentionStatistics*>(a.workspace), a.outputs[0].as<T>());
+  };
+  launch(KeyGradients<T>, heads.key_heads);
+  launch(QueryGradients<T>, heads.query_heads);
+}
+
+}  // namespace
+
+void AttentionGeneral(const KernelArguments& a) {
+  ForCudaFloat(a.outputs[0].dtype, [&](auto type) { LaunchForward<decltype(type)>(a); });
+}
+
+void AttentionGradGeneral(const KernelArguments& a) {
+  ForCudaFloat(a.outputs[0].dtype, [&](auto type) { LaunchBackward<decltype(type)>(a); });
+}
+
+}  // namespace trireme

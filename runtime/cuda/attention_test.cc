@@ -1,0 +1,269 @@
+// Attention's kernels against the op's definition in double. On a CPU they run in the emulator.
+#include "runtime/cuda/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "runtime/cpu/kernels.h"
+#include "runtime/cpu/test_tensor.h"
+#include "runtime/cuda/attention_tiles.h"
+#include "tests/emulator/device_buffer.h"
+#include "tests/emulator/every_order.h"
+
+namespace trireme {
+namespace {
+
+// Rounding errors of fp32 sums over a head and over the keys.
+constexpr double kF32Distance = 2e-6;
+// bf16 results: half a unit in the last of 8 bits, 2^-9, a number, and less on average; and weights that were
+// rounded to bf16 before they are summed.
+constexpr double kBf16Distance = 3.5e-3;
+// A gradient reads `out` as rounded to bf16, in out . dout, which subtracts from weights that nearly cancel.
+constexpr double kBf16GradDistance = 6e-3;
+
+// lo of sequences of these lengths, each causal, with a window of `window` tokens.
+std::vector<double> Sequences(const std::vector<int>& lengths, int window = 1 << 20) {
+  std::vector<double> lo;
+  for (const int length : lengths) {
+    const int start = static_cast<int>(lo.size());
+    for (int t = start; t < start + length; ++t) lo.push_back(std::max(start, t - window + 1));
+  }
+  return lo;
+}
+
+struct Mask {
+  std::string name;
+  std::vector<double> lo;
+};
+
+std::vector<Mask> Masks() {
+  return {{"one token", Sequences({1})},
+          {"one tile", Sequences({128})},
+          {"one sequence of an odd length", Sequences({203})},
+          {"equal sequences", Sequences({128, 128})},
+          {"documents packed", Sequences({3, 1, 130, 17, 64, 150, 2})},
+          {"many short documents", Sequences(std::vector<int>(60, 5))},
+          {"sliding window", Sequences({300}, 37)},
+          {"window longer than a tile", Sequences({190, 170}, 140)},
+          {"each token alone", Sequences({140}, 1)}};
+}
+
+struct Case {
+  int64_t query_heads, key_heads, head_size;
+
+  std::string ToString() const {
+    return std::to_string(query_heads) + " heads on " + std::to_string(key_heads) + " of " +
+           std::to_string(head_size);
+  }
+};
+
+// A tensor's bytes on the device, `offset` bytes behind an aligned address.
+class DeviceTensor {
+ public:
+  explicit DeviceTensor(const TestTensor& tensor, int64_t offset = 0)
+      : view_(tensor.view()), offset_(offset), bytes_(Bytes(tensor, offset)) {}
+
+  View view() { return {bytes_.data() + offset_, view_.dtype, view_.shape}; }
+  void ReadInto(const TestTensor& tensor) const {
+    const std::vector<unsigned char> bytes = bytes_.Read();
+    std::copy(bytes.begin() + offset_, bytes.end(), tensor.view().as<unsigned char>());
+  }
+
+ private:
+  static std::vector<unsigned char> Bytes(const TestTensor& tensor, int64_t offset) {
+    const auto* data = tensor.view().as<unsigned char>();
+    std::vector<unsigned char> bytes(offset, 0);
+    bytes.insert(bytes.end(), data, data + tensor.size() * SizeOf(tensor.view().dtype));
+    return bytes;
+  }
+
+  View view_;
+  int64_t offset_;
+  DeviceBuffer<unsigned char> bytes_;
+};
+
+// Runs a CUDA launcher on copies of host tensors, with a workspace full of NaN.
+void RunOnDevice(const KernelEntry& entry, const Op& op, const std::vector<const TestTensor*>& inputs,
+                 const std::vector<const TestTensor*>& outputs, int64_t offset) {
+  std::vector<std::unique_ptr<DeviceTensor>> tensors;
+  std::vector<View> views[2];
+  for (int i = 0; i < 2; ++i) {
+    for (const TestTensor* t : i == 0 ? inputs : outputs) {
+      // A log-sum-exp and lo are of 4 bytes and stay aligned to them.
+      tensors.push_back(std::make_unique<DeviceTensor>(*t, t->view().dtype == DType::kI32 ? 0 : offset));
+      views[i].push_back(tensors.back()->view());
+    }
+  }
+  const int64_t bytes = entry.workspace_bytes(op, views[0], views[1], 1);
+  DeviceBuffer<unsigned char> workspace(std::vector<unsigned char>(bytes, 0xff));
+  entry.run({op, views[0], views[1], false, bytes == 0 ? nullptr : workspace.data(), {}, {}, 1});
+  for (size_t i = 0; i < outputs.size(); ++i) tensors[inputs.size() + i]->ReadInto(*outputs[i]);
+}
+
+constexpr KernelEntry kForward = {AttentionCuda, AttentionCudaWorkspaceBytes};
+constexpr KernelEntry kBackward = {AttentionGradCuda, AttentionGradCudaWorkspaceBytes};
+
+struct Problem {
+  Problem(const Case& c, const std::vector<double>& mask, DType dtype, DType wide)
+      : tokens(static_cast<int64_t>(mask.size())),
+        op{.kind = OpKind::kAttention,
+           .attributes = {{"query_heads", c.query_heads},
+                          {"key_heads", c.key_heads},
+                          {"head_size", c.head_size}}},
+        qkv(TestTensor::Random(dtype, {tokens, (c.query_heads + 2 * c.key_heads) * c.head_size}, 1)),
+        dout(TestTensor::Random(dtype, {tokens, c.query_heads * c.head_size}, 2)),
+        lo(TestTensor::Of(DType::kI32, {tokens}, mask)),
+        out(dtype, {tokens, c.query_heads * c.head_size}),
+        lse(wide, {tokens, c.query_heads}),
+        dqkv(dtype, qkv.view().shape) {}
+
+  void RunPlain() {
+    RunKernel(PlainKernel(OpKind::kAttention), op, {qkv.view(), lo.view()}, {out.view(), lse.view()});
+    RunKernel(PlainKernel(OpKind::kAttentionGrad), op,
+              {dout.view(), qkv.view(), out.view(), lse.view(), lo.view()}, {dqkv.view()});
+  }
+  void RunCuda(int64_t offset = 0) {
+    RunOnDevice(kForward, op, {&qkv, &lo}, {&out, &lse}, offset);
+    RunOnDevice(kBackward, op, {&dout, &qkv, &out, &lse, &lo}, {&dqkv}, offset);
+  }
+
+  int64_t tokens;
+  Op op;
+  TestTensor qkv, dout, lo, out, lse, dqkv;
+};
+
+void ExpectAgreement(const Case& c, const Mask& mask, DType dtype, int64_t offset = 0) {
+  Problem plain(c, mask.lo, DType::kF64, DType::kF64);
+  plain.RunPlain();
+  Problem cuda(c, mask.lo, dtype, DType::kF32);
+  cuda.RunCuda(offset);
+  const bool bf16 = dtype == DType::kBF16;
+  const std::string what = mask.name + ", " + c.ToString() + ", " + Name(dtype);
+  EXPECT_LT(Distance(cuda.out, plain.out), bf16 ? kBf16Distance : kF32Distance) << what;
+  EXPECT_LT(Distance(cuda.lse, plain.lse), kF32Distance) << what;
+  EXPECT_LT(Distance(cuda.dqkv, plain.dqkv), bf16 ? kBf16GradDistance : kF32Distance) << what;
+}
+
+constexpr DType kDTypes[] = {DType::kF32, DType::kBF16};
+
+TEST(AttentionCudaTest, AgreesWithThePlainKernelUnderEveryMask) {
+  InEveryOrder([] {
+    for (const Mask& mask : Masks()) {
+      ExpectAgreement({2, 1, 17}, mask, DType::kF32);
+      for (const int64_t head_size : {64, 96, 128}) ExpectAgreement({2, 1, head_size}, mask, DType::kBF16);
+    }
+  });
+}
+
+TEST(AttentionCudaTest, AgreesWithThePlainKernelForEveryHeadSize) {
+  const Mask mask = {"two sequences", Sequences({65, 140})};
+  for (const int64_t head_size : {1, 7, 8, 12, 16, 32, 33, 64, 72, 80, 96, 104, 120, 128, 129, 136, 257}) {
+    for (const DType dtype : kDTypes) ExpectAgreement({1, 1, head_size}, mask, dtype);
+  }
+}
+
+TEST(AttentionCudaTest, AgreesWithThePlainKernelForEveryGroupOfQueryHeads) {
+  const Mask mask = {"two sequences", Sequences({70, 130})};
+  for (const Case& c : {Case{1, 1, 64}, {4, 4, 8}, {6, 2, 96}, {8, 1, 16}, {3, 1, 128}}) {
+    for (const DType dtype : kDTypes) ExpectAgreement(c, mask, dtype);
+  }
+}
+
+TEST(AttentionCudaTest, AgreesWithThePlainKernelAroundTheEdgesOfTiles) {
+  for (const int tokens : {2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 191, 193, 256, 257}) {
+    const Mask mask = {std::to_string(tokens) + " tokens", Sequences({tokens})};
+    ExpectAgreement({1, 1, 20}, mask, DType::kF32);
+    for (const int64_t head_size : {64, 96, 128}) ExpectAgreement({1, 1, head_size}, mask, DType::kBF16);
+  }
+}
+
+TEST(AttentionCudaTest, AgreesWithThePlainKernelWhereDocumentsBeginAroundTheEdgesOfTiles) {
+  for (const int first : {30, 31, 32, 33, 63, 64, 65, 95, 96, 97, 127, 128, 129}) {
+    const Mask mask = {"a document from " + std::to_string(first) + " on", Sequences({first, 170 - first})};
+    ExpectAgreement({1, 1, 5}, mask, DType::kF32);
+    for (const int64_t head_size : {64, 128}) ExpectAgreement({1, 1, head_size}, mask, DType::kBF16);
+  }
+}
+
+// More than the 32 x 32 tokens that two steps of the search for the last query reach.
+TEST(AttentionCudaTest, AgreesWithThePlainKernelOnALongSequence) {
+  ExpectAgreement({1, 1, 8}, {"long, two documents", Sequences({1100, 300})}, DType::kBF16);
+  ExpectAgreement({1, 1, 8}, {"long, window", Sequences({1400}, 200)}, DType::kBF16);
+}
+
+TEST(AttentionCudaTest, ServesOperandsThatAreNotAlignedToVectors) {
+  const Mask mask = {"two sequences", Sequences({70, 30})};
+  ExpectAgreement({2, 1, 64}, mask, DType::kBF16, 4);
+  ExpectAgreement({2, 1, 64}, mask, DType::kF32, 4);
+}
+
+TEST(AttentionCudaTest, GivesTheSameBitsInEveryOrder) {
+  const std::vector<double> lo = Sequences({150, 130}, 100);
+  for (const DType dtype : kDTypes) {
+    for (const int64_t head_size : {20, 64, 128}) {
+      Problem wanted({4, 2, head_size}, lo, dtype, DType::kF32);
+      wanted.RunCuda();
+      InEveryOrder([&] {
+        Problem p({4, 2, head_size}, lo, dtype, DType::kF32);
+        p.RunCuda();
+        EXPECT_TRUE(p.out.SameBits(wanted.out)) << Name(dtype) << " " << head_size;
+        EXPECT_TRUE(p.lse.SameBits(wanted.lse)) << Name(dtype) << " " << head_size;
+        EXPECT_TRUE(p.dqkv.SameBits(wanted.dqkv)) << Name(dtype) << " " << head_size;
+      });
+    }
+  }
+}
+
+TEST(AttentionCudaTest, ASequenceDoesNotDependOnItsNeighbours) {
+  for (const DType dtype : kDTypes) {
+    Problem alone({2, 2, 64}, Sequences({130}), dtype, DType::kF32);
+    alone.RunCuda();
+    Problem first({2, 2, 64}, Sequences({130, 130}), dtype, DType::kF32);
+    first.RunCuda();
+    const std::vector<double> wanted = alone.out.Doubles();
+    const std::vector<double> got = first.out.Doubles();
+    ASSERT_TRUE(std::equal(wanted.begin(), wanted.end(), got.begin())) << Name(dtype);
+  }
+}
+
+// A problem of one head after `change` was made to qkv, one row a token: query, key, value.
+Problem RunChanged(DType dtype, const std::function<void(std::vector<double>&)>& change) {
+  Problem p({1, 1, 64}, Sequences({150}), dtype, DType::kF32);
+  std::vector<double> values = p.qkv.Doubles();
+  change(values);
+  p.qkv = TestTensor::Of(dtype, p.qkv.view().shape, values);
+  p.RunCuda();
+  return p;
+}
+
+TEST(AttentionCudaTest, LargeScoresDoNotOverflow) {
+  for (const DType dtype : kDTypes) {
+    const Problem p = RunChanged(dtype, [](std::vector<double>& values) {
+      for (int64_t t = 0; t < 150; ++t) {
+        for (int64_t i = 0; i < 128; ++i) values[t * 192 + i] *= 100;
+      }
+    });
+    for (const TestTensor* t : {&p.out, &p.lse, &p.dqkv}) {
+      for (const double x : t->Doubles()) ASSERT_TRUE(std::isfinite(x)) << Name(dtype);
+    }
+  }
+}
+
+TEST(AttentionCudaTest, ANaNReachesEveryQueryThatSeesIt) {
+  for (const DType dtype : kDTypes) {
+    const Problem p = RunChanged(dtype, [](std::vector<double>& values) {
+      values[70 * 192 + 64] = std::numeric_limits<double>::quiet_NaN();  // a key
+    });
+    const std::vector<double> out = p.out.Doubles();
+    for (int64_t t = 0; t < 150; ++t) EXPECT_EQ(std::isnan(out[t * 64]), t >= 70) << "token " << t;
+  }
+}
+
+}  // namespace
+}  // namespace trireme
