@@ -141,10 +141,9 @@ void Block::Reset() {
 void Block::FiberBody() {
   Block& block = CurrentBlock();
   for (;;) {
-    block.config_->run(block.config_->context);
-    block.Finish();
+    Thread* next = nullptr;
+    if (!block.RunCurrent(&next)) block.pool_.AbandonTo(block.pool_.main());
     Thread* self = block.current_;
-    Thread* next = block.PickNext();
     Fiber* fiber = self->fiber;
     self->fiber = nullptr;
     if (next != nullptr && next->fiber == nullptr) {  // starts right here, on the same stack
@@ -159,6 +158,18 @@ void Block::FiberBody() {
       block.SwitchTo(next);
     }
   }
+}
+
+// From the current thread's first instruction to its last. Whether no rule was broken, and who is next.
+bool Block::RunCurrent(Thread** next) {
+  try {
+    config_->run(config_->context);
+    Finish();
+    *next = PickNext();
+  } catch (const Abandoned&) {
+    return false;
+  }
+  return true;
 }
 
 void Block::MakeCurrent(Thread* thread) {

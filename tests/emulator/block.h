@@ -122,7 +122,11 @@ class Block {
   [[noreturn]] void Fail(const std::string& what, Site site);
 
  private:
+  // Unwinds the thread that broke a rule; the others are left where they wait, and own nothing.
+  struct Abandoned {};
+
   static void FiberBody();
+  bool RunCurrent(Thread** next);
   void RunBlock(const uint3& index);
   void RunThreads();
   Thread* PickNext();

@@ -157,7 +157,7 @@ void Block::Fail(const std::string& what, Site site) {
 void Block::FailWith(const std::string& message) {
   if (CurrentOnFailure() == OnFailure::kAbort) ReportFailure(message);
   failure_ = message;
-  pool_.AbandonTo(pool_.main());
+  throw Abandoned();
 }
 
 }  // namespace trireme::emulator
