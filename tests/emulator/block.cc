@@ -113,6 +113,7 @@ void Block::RunBlock(const uint3& index) {
   MakeCurrent(first);
   pool_.SwitchTo(first->fiber);
   if (failure_.empty()) {
+    if (!loads_.empty()) failure_ = Where() + ": ends while a TMA load is in flight";
     const std::string overrun = shared_.Overrun();
     if (!overrun.empty()) failure_ = Where() + ": something wrote behind the end of " + overrun;
   }
@@ -131,8 +132,11 @@ void Block::Reset() {
     thread.waits_for = nullptr;
     thread.polls = false;
     thread.copies.Clear();
+    thread.stores.Clear();
+    thread.wgmma.Clear();
   }
   for (Barrier& barrier : barriers_) barrier = Barrier();
+  loads_.Clear();
   shared_.EndLaunch();
   failure_.clear();
   config_ = nullptr;
@@ -230,7 +234,15 @@ uint64_t Block::Random() {  // xorshift64: Marsaglia, "Xorshift RNGs", 2003
 bool Block::Idle() {
   constexpr int kStuck = 1000;  // rounds in which every thread polled and nothing else happened
   if (num_returned_ == num_threads_) return false;
-  if (num_polling_ == 0 || ++idle_rounds_ > kStuck) FailStuck();
+  if (!loads_.empty()) {
+    size_t next = 0;
+    if (order_ == Order::kReverse) next = loads_.size() - 1;
+    if (order_ == Order::kRandom) next = Random() % loads_.size();
+    loads_.Finish(next);
+    Progress();
+  } else if (num_polling_ == 0 || ++idle_rounds_ > kStuck) {
+    FailStuck();
+  }
   for (int i = 0; i < num_threads_; ++i) {
     if (!threads_[i].polls) continue;
     threads_[i].polls = false;
@@ -268,10 +280,12 @@ void Block::Finish() {
   }
   if (barriers_[0].arrived > 0)
     Fail("returns while other threads wait for it in __syncthreads", barriers_[0].first_site);
+  if (!current_->wgmma.empty()) Fail("returns with products in flight", Site::current());
   warp.returned |= bit;
   ++num_returned_;
   idle_rounds_ = 0;
   current_->copies.Clear();
+  current_->stores.Clear();
 }
 
 void* Block::PlaceShared(const char* name, size_t bytes, Site site) {

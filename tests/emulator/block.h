@@ -18,7 +18,9 @@
 #include "tests/emulator/emulator.h"
 #include "tests/emulator/fiber.h"
 #include "tests/emulator/shared_memory.h"
+#include "tests/emulator/tma.h"
 #include "tests/emulator/types.h"
+#include "tests/emulator/wgmma.h"
 
 // Of the running thread, as CUDA names them.
 extern constinit thread_local uint3 threadIdx;
@@ -31,6 +33,7 @@ namespace trireme::emulator {
 inline constexpr int kLanes = 32;
 inline constexpr int kMaxThreads = 1024;
 inline constexpr int kNumBarriers = 16;
+inline constexpr int kMaxWarpgroups = kMaxThreads / kWarpgroupThreads;
 
 struct LaunchConfig {
   const char* kernel;
@@ -50,6 +53,8 @@ struct Thread {
   const char* waits_for = nullptr;  // nullptr: it does not wait
   Site site;
   CopyQueue copies;
+  TmaStores stores;
+  WgmmaQueue wgmma;
 
   int warp() const { return rank / kLanes; }
   int lane() const { return rank % kLanes; }
@@ -79,7 +84,8 @@ struct Warp {
   std::array<uint32_t, kLanes> mask = {};
 };
 
-// __syncthreads is barrier 0 of all threads; the others have their own counts.
+// __syncthreads is barrier 0 of all threads; those up to 15 have their own counts; then one for each
+// warpgroup.
 struct Barrier {
   int arrived = 0;
   int expected = 0;
@@ -102,6 +108,7 @@ class Block {
   Thread& current() { return *current_; }
   Warp& warp_of(const Thread& thread) { return warps_[thread.warp()]; }
   SharedMemory& shared() { return shared_; }
+  TmaLoads& loads() { return loads_; }
   int num_threads() const { return num_threads_; }
   uint64_t launch_id() const { return launch_id_; }
   bool running() const { return config_ != nullptr; }
@@ -111,9 +118,15 @@ class Block {
   // The current thread arrives at a barrier of `expected` threads, and waits for the others unless it only
   // arrives. Returns how many predicates were true.
   int Arrive(int barrier, int expected, bool wait, bool predicate, const char* name, Site site);
+  // The current thread meets the 127 others of its warpgroup; the last runs `complete(its threads, argument,
+  // site)`.
+  void MeetWarpgroup(const char* name, Site site, void (*complete)(Thread* group, int argument, Site site),
+                     int argument);
   // The current thread goes on once `condition(state)`, which is asked again whenever nobody else can run.
   void Poll(bool (*condition)(void* state), void* state, const char* name, Site site);
   void Wake(int warp, uint32_t lanes);
+  // Something happened that polling threads may wait for.
+  void Progress() { idle_rounds_ = 0; }
 
   // The current thread's declared array, placed at its first use in this launch.
   void* PlaceShared(const char* name, size_t bytes, Site site);
@@ -140,6 +153,7 @@ class Block {
   void CheckMask(const WarpOp& op, uint32_t mask, Site site);
   void CompleteCollective(const WarpOp& op, uint32_t mask, Site site);
   void CheckBarrier(const Barrier& barrier, bool of_block, int expected, const char* name, Site site);
+  void WaitAt(Barrier& barrier, const char* name, Site site);
   void ReleaseBarrier(Barrier& barrier);
   std::string Waiters() const;
   std::string Where() const;
@@ -151,6 +165,7 @@ class Block {
 
   FiberPool pool_;
   SharedMemory shared_;
+  TmaLoads loads_;
   const LaunchConfig* config_ = nullptr;
   Order order_ = Order::kForward;
   uint64_t launch_id_ = 0;
@@ -164,7 +179,7 @@ class Block {
   uint32_t runnable_warps_ = 0;
   Thread* current_ = nullptr;
   std::array<Warp, kMaxThreads / kLanes> warps_;
-  std::array<Barrier, kNumBarriers> barriers_;
+  std::array<Barrier, kNumBarriers + kMaxWarpgroups> barriers_;
   std::vector<Thread> threads_;
   std::string failure_;
 };

@@ -2,6 +2,7 @@
 // primitives_test.cu, for the emulator and for a GPU.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -16,14 +17,7 @@ namespace trireme {
 namespace {
 
 uint16_t BitsOf(bf16 x) {
-  uint16_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  return bits;
-}
-bf16 FromBits(uint16_t bits) {
-  bf16 x;
-  std::memcpy(&x, &bits, sizeof(x));
-  return x;
+  return std::bit_cast<uint16_t>(x);
 }
 
 template <typename T, int N>
@@ -43,7 +37,7 @@ void TestVectors() {
   std::vector<T> values(64 * N);
   for (size_t i = 0; i < values.size(); ++i) {
     const uint64_t word = i * 0x9E3779B97F4A7C15u;
-    std::memcpy(&values[i], &word, sizeof(T));
+    std::memcpy(static_cast<void*>(&values[i]), &word, sizeof(T));
   }
   DeviceBuffer<T> in(values);
   DeviceBuffer<T> out(3 * values.size());
@@ -236,10 +230,8 @@ TEST(MemoryTest, MmaMultipliesExactlyWhatItsLayoutSays) {
   std::vector<bf16> b(16 * 8);
   std::vector<float> start(16 * 8);
   const auto small = [](int i) { return static_cast<float>(i * 37 % 17 - 8); };
-  const auto to_bf16 = [](float x) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, sizeof(bits));
-    return FromBits(static_cast<uint16_t>(bits >> 16));
+  const auto to_bf16 = [](float x) {  // exact for these
+    return std::bit_cast<bf16>(static_cast<uint16_t>(std::bit_cast<uint32_t>(x) >> 16));
   };
   for (int i = 0; i < 256; ++i) a[i] = to_bf16(small(i));
   for (int i = 0; i < 128; ++i) b[i] = to_bf16(small(i + 5));

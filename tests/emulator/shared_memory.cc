@@ -26,6 +26,23 @@ SharedMemory::SharedMemory() : base_(static_cast<unsigned char*>(std::aligned_al
 SharedMemory::~SharedMemory() {
   UnpoisonMemory(base_, kArenaBytes);
   std::free(base_);
+  std::free(async_view_);
+}
+
+unsigned char* SharedMemory::async_view() {
+  if (async_view_ == nullptr) {
+    async_view_ = static_cast<unsigned char*>(std::aligned_alloc(1024, kArenaBytes));
+    std::memset(async_view_, kUnwritten, kArenaBytes);
+  }
+  return async_view_;
+}
+
+const unsigned char* SharedMemory::PublishedView() {
+  unsigned char* view = async_view();
+  if (!fenced_) return view;
+  fenced_ = false;
+  for (const Array& array : arrays_) std::memcpy(view + array.offset, base_ + array.offset, array.bytes);
+  return view;
 }
 
 void SharedMemory::StartLaunch(size_t dynamic_bytes) {
@@ -34,6 +51,7 @@ void SharedMemory::StartLaunch(size_t dynamic_bytes) {
 
 void SharedMemory::StartBlock() {
   for (const Array& array : arrays_) Destroy(array);
+  fenced_ = false;
 }
 
 void SharedMemory::EndLaunch() {

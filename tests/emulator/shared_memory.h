@@ -42,6 +42,12 @@ class SharedMemory {
   unsigned char* base() const { return base_; }
   size_t bytes_used() const { return end_; }
 
+  // What TMA and wgmma see: what they wrote themselves at once, what threads wrote only after a FenceAsync.
+  unsigned char* async_view();
+  void FenceAsync() { fenced_ = true; }
+  // The view after everything that a fence has allowed.
+  const unsigned char* PublishedView();
+
  private:
   struct Array {
     const char* name;
@@ -52,6 +58,8 @@ class SharedMemory {
   void Destroy(const Array& array);
 
   unsigned char* base_;
+  unsigned char* async_view_ = nullptr;  // made when first asked for
+  bool fenced_ = false;
   std::vector<Array> arrays_;
   size_t end_ = 0;
   size_t static_bytes_ = 0;

@@ -75,7 +75,6 @@ void Block::CompleteCollective(const WarpOp& op, uint32_t mask, Site site) {
 }
 
 int Block::Arrive(int index, int expected, bool wait, bool predicate, const char* name, Site site) {
-  Thread& self = *current_;
   Barrier& barrier = barriers_[index];
   CheckBarrier(barrier, index == 0, expected, name, site);
   if (barrier.arrived == 0) {
@@ -87,13 +86,30 @@ int Block::Arrive(int index, int expected, bool wait, bool predicate, const char
   if (barrier.arrived == expected) {
     ReleaseBarrier(barrier);
   } else if (wait) {
-    barrier.waiting[self.warp()] |= self.lane_bit();
-    self.site = site;
-    self.waits_for = name;
-    Leave();
-    self.waits_for = nullptr;
+    WaitAt(barrier, name, site);
   }
   return barrier.result;
+}
+
+void Block::WaitAt(Barrier& barrier, const char* name, Site site) {
+  Thread& self = *current_;
+  barrier.waiting[self.warp()] |= self.lane_bit();
+  self.site = site;
+  self.waits_for = name;
+  Leave();
+  self.waits_for = nullptr;
+}
+
+void Block::MeetWarpgroup(const char* name, Site site,
+                          void (*complete)(Thread* group, int argument, Site site), int argument) {
+  const int index = current_->rank / kWarpgroupThreads;
+  Barrier& barrier = barriers_[kNumBarriers + index];
+  if (++barrier.arrived < kWarpgroupThreads) {
+    WaitAt(barrier, name, site);
+    return;
+  }
+  complete(&threads_[index * kWarpgroupThreads], argument, site);
+  ReleaseBarrier(barrier);
 }
 
 void Block::CheckBarrier(const Barrier& barrier, bool of_block, int expected, const char* name, Site site) {
