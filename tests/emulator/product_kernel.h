@@ -147,7 +147,7 @@ Multiply(GPU_GRID_CONSTANT const TensorMap a, GPU_GRID_CONSTANT const TensorMap 
     for (int slot = 0; slot < kSlots; ++slot) {
       MbarrierInit(&ring.full[slot], 1);
       MbarrierInit(&ring.empty[slot], kFault == kTooFewArrivals    ? kConsumers + 1
-                                      : kFault == kTooManyArrivals ? kConsumers - 1
+                                      : kFault == kTooManyArrivals ? kConsumers / 2
                                                                    : kConsumers);
     }
     MbarrierFenceInit();
