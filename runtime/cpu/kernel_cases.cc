@@ -300,27 +300,58 @@ KernelCase AdamWCase(int64_t n, bool apply) {
   return c;
 }
 
-std::vector<KernelCase> AllKernelCases() {
-  std::vector<KernelCase> cases;
-  // One element, less than a vector, around vectors, more than one range of elements, more than one partial
-  // sum of rows, more columns than partial sums are added at a time.
+namespace {
+
+// One element, less than a vector, around vectors, more than one range of elements, more than one partial sum
+// of rows, more columns than partial sums are added at a time, more vectors than a block of a GPU takes of a
+// row.
+void AddRowCases(std::vector<KernelCase>* cases) {
   const std::vector<std::pair<int64_t, int64_t>> sizes = {
-      {1, 1}, {3, 3}, {17, 127}, {2, 128}, {5, 129}, {64, 33}, {130, 17}, {300, 127}, {67, 1100}};
+      {1, 1}, {3, 3}, {17, 127}, {2, 128}, {5, 129}, {64, 33}, {130, 17}, {300, 127}, {67, 1100}, {5, 2072}};
   for (const auto& [t, d] : sizes) {
     for (KernelCase (*make)(int64_t, int64_t) :
          {ColumnSumCase, AddCase, GeluCase, GeluGradCase, SwiGluCase, SwiGluGradCase, DropoutCase,
           RmsNormCase, RmsNormGradCase, LayerNormCase, LayerNormGradCase}) {
       // Of one column a norm leaves nothing but rounding errors.
       if (d == 1 && (make == RmsNormGradCase || make == LayerNormCase || make == LayerNormGradCase)) continue;
-      cases.push_back(make(t, d));
+      cases->push_back(make(t, d));
     }
     for (int ranks : {1, 2}) {
-      cases.push_back(SoftmaxStatisticsCase(t, d + 1, ranks));
-      cases.push_back(CrossEntropyGradCase(t, d + 1, ranks));
+      cases->push_back(SoftmaxStatisticsCase(t, d + 1, ranks));
+      cases->push_back(CrossEntropyGradCase(t, d + 1, ranks));
     }
-    cases.push_back(CrossEntropyLossCase(t, d + 1, 3));
-    cases.push_back(GatherRowsCase(t, d, 5));
+    cases->push_back(CrossEntropyLossCase(t, d + 1, 3));
+    cases->push_back(GatherRowsCase(t, d, 5));
   }
+  cases->push_back(ColumnSumCase(300, 264));
+  cases->push_back(GatherRowsCase(9, 5001, 5));
+  // A rank that holds padding alone.
+  cases->push_back(SoftmaxStatisticsCase(3, 1, 2));
+  cases->push_back(CrossEntropyGradCase(3, 1, 2));
+}
+
+void AddEmbeddingCases(std::vector<KernelCase>* cases) {
+  for (bool sharded : {false, true}) {
+    cases->push_back(EmbeddingCase(50, 31, 17, sharded));
+    cases->push_back(EmbeddingCase(50, 31, 24, sharded));
+    cases->push_back(EmbeddingGradCase(50, 31, 17, sharded));
+    // More than a range of columns, and of what is zeroed.
+    cases->push_back(EmbeddingGradCase(40, 900, 300, sharded));
+    // Rows that hundreds of tokens read; more tokens than a block of a GPU sorts.
+    cases->push_back(EmbeddingGradCase(500, 3, 40, sharded));
+    cases->push_back(EmbeddingGradCase(5000, 700, 8, sharded));
+  }
+  // More columns than a block of a GPU takes; ids of three digits of its sort.
+  cases->push_back(EmbeddingGradCase(70, 5, 1032, false));
+  cases->push_back(EmbeddingGradCase(33, 1 << 18, 1, true));
+}
+
+}  // namespace
+
+std::vector<KernelCase> AllKernelCases() {
+  std::vector<KernelCase> cases;
+  AddRowCases(&cases);
+  AddEmbeddingCases(&cases);
   for (const HeadShape heads : {HeadShape{1, 1, 2}, {3, 3, 32}, {4, 2, 34}, {6, 2, 16}}) {
     for (int64_t t : {1, 7, 131}) {
       cases.push_back(RopeCase(t, heads, false));
@@ -330,15 +361,10 @@ std::vector<KernelCase> AllKernelCases() {
       cases.back().name += absl::StrCat("_", heads.query_heads, "_", heads.key_heads);
     }
   }
+  for (bool inverse : {false, true}) cases.push_back(RopeCase(9, {20, 4, 64}, inverse));
   for (bool bias : {false, true}) cases.push_back(LinearCase(bias ? 17 : 16, 33, 127, bias));
   cases.push_back(LinearInputGradCase(17, 33, 127));
   cases.push_back(LinearWeightGradCase(17, 33, 127));
-  for (bool sharded : {false, true}) {
-    cases.push_back(EmbeddingCase(50, 31, 17, sharded));
-    cases.push_back(EmbeddingGradCase(50, 31, 17, sharded));
-    // More than a range of columns, and of what is zeroed.
-    cases.push_back(EmbeddingGradCase(40, 900, 300, sharded));
-  }
   for (int64_t n : {1, 17, 40000}) {
     for (Role from : {Role::kCompute, Role::kWide, Role::kF64}) {
       for (Role to : {Role::kCompute, Role::kWide, Role::kF64}) cases.push_back(CastCase(from, to, n));
@@ -354,6 +380,45 @@ std::vector<KernelCase> AllKernelCases() {
   cases.push_back(StepFactorsCase(std::numeric_limits<double>::infinity()));
   for (int coordinate : {0, 1}) cases.push_back(KeepOnFirstCase(19, coordinate));
   for (KernelCase& c : cases) RoundOperands(&c);
+  return cases;
+}
+
+std::vector<KernelCase> WideKernelCases() {
+  std::vector<KernelCase> cases;
+  // More rows than a persistent grid takes at a time, and rows wider than the registers of a block: those of
+  // f32, those of bf16, in backward and in forward, whole vectors and not.
+  const std::vector<std::pair<int64_t, int64_t>> sizes = {{2200, 24}, {133, 4104}, {3, 8200},
+                                                          {3, 8203},  {2, 16392},  {2, 16397}};
+  for (const auto& [t, d] : sizes) {
+    for (KernelCase (*make)(int64_t, int64_t) :
+         {RmsNormCase, RmsNormGradCase, LayerNormCase, LayerNormGradCase}) {
+      cases.push_back(make(t, d));
+    }
+  }
+  // More columns than a block takes at a time.
+  for (int64_t columns : {20001, 20008}) {
+    cases.push_back(SoftmaxStatisticsCase(2, columns, 2));
+    cases.push_back(CrossEntropyGradCase(2, columns, 2));
+  }
+  cases.push_back(AdamWCase(700001, true));
+  for (KernelCase& c : cases) RoundOperands(&c);
+  return cases;
+}
+
+std::vector<KernelCase> CasesWithANaN() {
+  std::vector<KernelCase> cases;
+  for (const KernelCase& c :
+       {GeluCase(3, 41), GeluGradCase(3, 41), SwiGluCase(3, 41), SwiGluGradCase(3, 41), RmsNormCase(3, 41),
+        RmsNormGradCase(3, 41), LayerNormCase(3, 41), LayerNormGradCase(3, 41), AddCase(3, 41),
+        CastCase(Role::kWide, Role::kCompute, 123), ColumnSumCase(3, 41), SoftmaxStatisticsCase(3, 41, 1),
+        CrossEntropyGradCase(3, 41, 1), SquaredNormCase(123), EmbeddingGradCase(3, 7, 41, false),
+        RopeCase(3, {1, 1, 34}, false)}) {
+    // The last column of the logits is padding.
+    for (int64_t at : {int64_t{0}, c.inputs[0].shape.num_elements() - 2}) {
+      cases.push_back(c);
+      cases.back().inputs[0].values[at] = std::nan("");
+    }
+  }
   return cases;
 }
 

@@ -1,5 +1,5 @@
-// Calls of every kernel, at sizes that reach every branch: below, at and above a vector, a range and a
-// partial sum.
+// Calls of every kernel, at sizes that reach every branch of every backend: below, at and above a vector, a
+// range, a partial sum and what a block of a GPU holds in registers.
 #ifndef TRIREME_RUNTIME_CPU_KERNEL_CASES_H_
 #define TRIREME_RUNTIME_CPU_KERNEL_CASES_H_
 
@@ -48,6 +48,11 @@ KernelCase AdamWCase(int64_t n, bool apply);
 
 // All of them, operands rounded (RoundOperands).
 std::vector<KernelCase> AllKernelCases();
+// Sizes for which only GPUs have branches: rows that are wider than what a block holds. Sums of so many terms
+// keep to tolerances.h only where they are added in parts; the CPU's scalar fallback does not.
+std::vector<KernelCase> WideKernelCases();
+// Calls with a NaN in input 0, at its begin or its end, which has to show in a result.
+std::vector<KernelCase> CasesWithANaN();
 
 }  // namespace trireme
 

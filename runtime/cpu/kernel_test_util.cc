@@ -1,7 +1,14 @@
 #include "runtime/cpu/kernel_test_util.h"
 
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <random>
 
+#include "runtime/cpu/kernels.h"
+#include "runtime/cpu/tolerances.h"
 #include "runtime/op_table.h"
 
 namespace trireme {
@@ -22,21 +29,70 @@ DType DTypeOf(Role role, DType compute) {
   return DType::kF32;
 }
 
+namespace {
+
+// The operands of one call, in memory of the host or of a device.
+class CallMemory {
+ public:
+  explicit CallMemory(const RunOptions& options) : options_(options) {}
+
+  // Memory that holds a copy of `bytes` bytes at `host`, `offset` bytes behind an aligned address.
+  void* Place(const void* host, int64_t bytes, int64_t offset) {
+    if (options_.device != nullptr) {
+      void* placed = static_cast<char*>(options_.device->Allocate(offset + bytes)) + offset;
+      options_.device->CopyToDevice(placed, host, bytes, 0);
+      return placed;
+    }
+    host_blocks_.emplace_back(offset + bytes);
+    char* placed = host_blocks_.back().data() + offset;
+    std::memcpy(placed, host, bytes);
+    return placed;
+  }
+  View Place(const TestTensor& tensor) {
+    View view = tensor.view();
+    view.data = Place(view.data, tensor.size() * SizeOf(view.dtype), options_.offset * SizeOf(view.dtype));
+    return view;
+  }
+
+  void Run(const KernelEntry& entry, const KernelArguments& arguments) const {
+    if (options_.device == nullptr) return entry.run(arguments);
+    options_.device->Launch(entry.run, arguments, 0);
+    options_.device->Synchronize(0);
+  }
+
+  // Copies what lies at `placed` back.
+  void Fetch(const void* placed, const TestTensor& tensor) const {
+    const int64_t bytes = tensor.size() * SizeOf(tensor.view().dtype);
+    if (options_.device == nullptr) {
+      std::memcpy(tensor.view().data, placed, bytes);
+    } else {
+      options_.device->CopyToHost(tensor.view().data, placed, bytes, 0);
+      options_.device->Synchronize(0);
+    }
+  }
+
+ private:
+  const RunOptions& options_;
+  std::vector<AlignedBytes> host_blocks_;
+};
+
+}  // namespace
+
 std::vector<TestTensor> RunCase(const KernelEntry& entry, const KernelCase& c, const RunOptions& options) {
-  std::vector<TestTensor> inputs;
+  CallMemory memory(options);
   std::vector<View> input_views;
   for (const Operand& operand : c.inputs) {
     const DType dtype = DTypeOf(operand.role, options.compute);
-    inputs.push_back(operand.absent ? TestTensor(dtype, {0})
-                                    : TestTensor::Of(dtype, operand.shape, operand.values));
-    input_views.push_back(operand.absent ? View{nullptr, dtype, {}} : inputs.back().view());
+    input_views.push_back(operand.absent
+                              ? View{nullptr, dtype, {}}
+                              : memory.Place(TestTensor::Of(dtype, operand.shape, operand.values)));
   }
   std::vector<TestTensor> outputs;
   std::vector<View> output_views;
   for (const Result& result : c.outputs) {
     const std::vector<double> before(result.shape.num_elements(), options.before);
     outputs.push_back(TestTensor::Of(DTypeOf(result.role, options.compute), result.shape, before));
-    output_views.push_back(outputs.back().view());
+    output_views.push_back(memory.Place(outputs.back()));
     if (result.stored_in >= 0) output_views.back().data = input_views[result.stored_in].data;
   }
   if (options.in_place) output_views[0].data = input_views[Definition(c.kind).overwrites].data;
@@ -44,15 +100,11 @@ std::vector<TestTensor> RunCase(const KernelEntry& entry, const KernelCase& c, c
   const int64_t bytes = entry.workspace_bytes == nullptr
                             ? 0
                             : entry.workspace_bytes(op, input_views, output_views, options.num_threads);
-  const AlignedBytes workspace(bytes, 0xff);
-  entry.run({op, input_views, output_views, options.accumulate, bytes == 0 ? nullptr : workspace.data(),
-             c.mesh, c.coordinate, options.num_threads});
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    if (output_views[i].data != outputs[i].view().data) {
-      std::memcpy(outputs[i].view().data, output_views[i].data,
-                  outputs[i].size() * SizeOf(output_views[i].dtype));
-    }
-  }
+  const AlignedBytes not_a_number(bytes, 0xff);
+  void* workspace = bytes == 0 ? nullptr : memory.Place(not_a_number.data(), bytes, 0);
+  memory.Run(entry, {op, input_views, output_views, options.accumulate, workspace, c.mesh, c.coordinate,
+                     options.num_threads});
+  for (size_t i = 0; i < outputs.size(); ++i) memory.Fetch(output_views[i].data, outputs[i]);
   return outputs;
 }
 
@@ -83,6 +135,76 @@ void RoundOperands(KernelCase* c) {
           TestTensor::Of(DTypeOf(operand.role, DType::kBF16), operand.shape, operand.values).Doubles();
     }
   }
+}
+
+namespace {
+
+double RootMeanSquare(const std::vector<double>& values) {
+  double squares = 0;
+  int64_t count = 0;
+  for (double v : values) {
+    if (!std::isfinite(v)) continue;
+    squares += v * v;
+    ++count;
+  }
+  return count == 0 ? 0 : std::sqrt(squares / static_cast<double>(count));
+}
+
+}  // namespace
+
+double Farthest(const std::vector<double>& a, const std::vector<double>& b) {
+  const double scale = RootMeanSquare(b);
+  double farthest = 0;
+  for (size_t i = 0; i < b.size(); ++i) {
+    if (a[i] == b[i]) continue;
+    const double distance = std::abs(a[i] - b[i]) / (std::abs(b[i]) + scale);
+    farthest = std::isfinite(distance) ? std::max(farthest, distance) : HUGE_VAL;
+  }
+  return farthest;
+}
+
+void ExpectDefined(const KernelCase& c, const KernelEntry& entry, const RunOptions& options) {
+  const std::vector<TestTensor> wanted = RunCase(PlainKernel(c.kind), c, {.compute = DType::kF64});
+  const std::vector<TestTensor> got = RunCase(entry, c, options);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const DType stored = DTypeOf(c.outputs[i].role, options.compute);
+    EXPECT_LE(Farthest(got[i].Doubles(), wanted[i].Doubles()), ToleranceOf(c.kind, stored, options.compute))
+        << c.name << ", output " << i << " in " << Name(options.compute);
+  }
+}
+
+void ExpectSameBits(const KernelCase& c, const KernelEntry& entry, const RunOptions& a, const RunOptions& b) {
+  const std::vector<TestTensor> first = RunCase(entry, c, a);
+  const std::vector<TestTensor> second = RunCase(entry, c, b);
+  for (size_t i = 0; i < first.size(); ++i) {
+    EXPECT_TRUE(first[i].SameBits(second[i])) << c.name << ", output " << i << " in " << Name(a.compute);
+  }
+}
+
+void ExpectAddsToParameterGradientsOnly(const KernelCase& c, const KernelEntry& entry, RunOptions options) {
+  options.before = 8;
+  const std::vector<TestTensor> overwritten = RunCase(entry, c, options);
+  options.accumulate = true;
+  const std::vector<TestTensor> added = RunCase(entry, c, options);
+  for (size_t i = 0; i < added.size(); ++i) {
+    std::vector<double> wanted = overwritten[i].Doubles();
+    if ((Definition(c.kind).accumulates >> i & 1) == 0) {
+      EXPECT_TRUE(added[i].SameBits(overwritten[i])) << c.name << ", output " << i;
+      continue;
+    }
+    for (double& v : wanted) v += options.before;
+    const DType stored = DTypeOf(c.outputs[i].role, options.compute);
+    EXPECT_LE(Farthest(added[i].Doubles(), wanted), ToleranceOf(c.kind, stored, options.compute))
+        << c.name << ", output " << i << " in " << Name(options.compute);
+  }
+}
+
+void ExpectGivesANaN(const KernelCase& c, const KernelEntry& entry, const RunOptions& options) {
+  int count = 0;
+  for (const TestTensor& output : RunCase(entry, c, options)) {
+    for (double v : output.Doubles()) count += std::isnan(v) ? 1 : 0;
+  }
+  EXPECT_GT(count, 0) << c.name << " in " << Name(options.compute);
 }
 
 }  // namespace trireme

@@ -1,5 +1,5 @@
-// Calls of kernels for tests: one description serves every dtype, the plain and the fast kernel, and any
-// number of threads.
+// Calls of kernels for tests: one description serves every dtype, backend and number of threads, and one set
+// of checks every kernel.
 #ifndef TRIREME_RUNTIME_CPU_KERNEL_TEST_UTIL_H_
 #define TRIREME_RUNTIME_CPU_KERNEL_TEST_UTIL_H_
 
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/cpu/test_tensor.h"
+#include "runtime/device.h"
 #include "runtime/kernel.h"
 
 namespace trireme {
@@ -46,9 +47,13 @@ struct RunOptions {
   bool in_place = false;  // output 0 takes the storage that the op table allows
   // What an output holds before: NaN, or this one number.
   double before = __builtin_nan("");
+  // Elements by which every operand lies behind an aligned address.
+  int offset = 0;
+  // Whose memory holds the operands, until it is destroyed, and who launches the kernel; nullptr: the host.
+  Device* device = nullptr;
 };
 
-// Runs a kernel of kernels.h on copies of the operands; returns the outputs. The workspace holds NaN.
+// Runs a kernel on copies of the operands; returns the outputs. The workspace holds NaN.
 std::vector<TestTensor> RunCase(const KernelEntry& entry, const KernelCase& c, const RunOptions& options);
 
 // `n` normal numbers times `scale`.
@@ -62,6 +67,19 @@ Operand RandomOperand(Role role, Shape shape, int seed, double scale = 1.0);
 // Rounds every operand to its dtype beside compute dtype bf16, so that a run in any dtype sees the same
 // numbers.
 void RoundOperands(KernelCase* c);
+
+// The largest distance of an element (tolerances.h); infinite where one is finite and the other is not.
+double Farthest(const std::vector<double>& a, const std::vector<double>& b);
+
+// The result lies within tolerances.h of the plain kernel's in double.
+void ExpectDefined(const KernelCase& c, const KernelEntry& entry, const RunOptions& options);
+// Two ways to run a kernel give the same bits.
+void ExpectSameBits(const KernelCase& c, const KernelEntry& entry, const RunOptions& a, const RunOptions& b);
+// With `accumulate` set, what the op table calls parameter gradients is added to, and the other results are
+// not.
+void ExpectAddsToParameterGradientsOnly(const KernelCase& c, const KernelEntry& entry, RunOptions options);
+// Some result holds a NaN.
+void ExpectGivesANaN(const KernelCase& c, const KernelEntry& entry, const RunOptions& options);
 
 }  // namespace trireme
 

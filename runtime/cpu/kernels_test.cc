@@ -13,7 +13,6 @@
 #include "runtime/cpu/kernel_cases.h"
 #include "runtime/cpu/simd.h"
 #include "runtime/cpu/simd_targets.h"
-#include "runtime/cpu/tolerances.h"
 #include "runtime/op_table.h"
 // After simd_targets.h.
 #include "hwy/targets.h"
@@ -21,50 +20,8 @@
 namespace trireme {
 namespace {
 
-double RootMeanSquare(const std::vector<double>& values) {
-  double squares = 0;
-  int64_t count = 0;
-  for (double v : values) {
-    if (!std::isfinite(v)) continue;
-    squares += v * v;
-    ++count;
-  }
-  return count == 0 ? 0 : std::sqrt(squares / static_cast<double>(count));
-}
-
-// The largest distance of an element (tolerances.h); infinite where one is finite and the other is not.
-double Farthest(const std::vector<double>& a, const std::vector<double>& b) {
-  const double scale = RootMeanSquare(b);
-  double farthest = 0;
-  for (size_t i = 0; i < b.size(); ++i) {
-    if (a[i] == b[i]) continue;
-    const double distance = std::abs(a[i] - b[i]) / (std::abs(b[i]) + scale);
-    farthest = std::isfinite(distance) ? std::max(farthest, distance) : HUGE_VAL;
-  }
-  return farthest;
-}
-
-// Compares every output with the definition.
-void ExpectDefined(const KernelCase& c, const KernelEntry& entry, const RunOptions& options) {
-  const std::vector<TestTensor> wanted = RunCase(PlainKernel(c.kind), c, {.compute = DType::kF64});
-  const std::vector<TestTensor> got = RunCase(entry, c, options);
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    const DType stored = DTypeOf(c.outputs[i].role, options.compute);
-    EXPECT_LE(Farthest(got[i].Doubles(), wanted[i].Doubles()), ToleranceOf(c.kind, stored, options.compute))
-        << c.name << ", output " << i << " in " << Name(options.compute);
-  }
-}
-
 class KernelTest : public testing::TestWithParam<KernelCase> {
  protected:
-  void ExpectSameBits(const KernelEntry& entry, const RunOptions& a, const RunOptions& b) {
-    const std::vector<TestTensor> first = RunCase(entry, GetParam(), a);
-    const std::vector<TestTensor> second = RunCase(entry, GetParam(), b);
-    for (size_t i = 0; i < first.size(); ++i) {
-      EXPECT_TRUE(first[i].SameBits(second[i])) << "output " << i << " in " << Name(a.compute);
-    }
-  }
-
   const KernelEntry& plain() const { return PlainKernel(GetParam().kind); }
   const KernelEntry& fast() const { return FastKernel(GetParam().kind); }
 };
@@ -82,10 +39,10 @@ TEST_P(KernelTest, FastKernelMatchesItsDefinition) {
 TEST_P(KernelTest, BitsDoNotDependOnTheNumberOfThreads) {
   for (DType compute : {DType::kF32, DType::kBF16}) {
     for (int threads : {2, 3}) {
-      ExpectSameBits(fast(), {.compute = compute}, {.compute = compute, .num_threads = threads});
+      ExpectSameBits(GetParam(), fast(), {.compute = compute}, {.compute = compute, .num_threads = threads});
     }
   }
-  ExpectSameBits(plain(), {.compute = DType::kF64}, {.compute = DType::kF64, .num_threads = 3});
+  ExpectSameBits(GetParam(), plain(), {.compute = DType::kF64}, {.compute = DType::kF64, .num_threads = 3});
 }
 
 class OverwritingKernelTest : public KernelTest {};
@@ -93,7 +50,7 @@ class OverwritingKernelTest : public KernelTest {};
 TEST_P(OverwritingKernelTest, MayOverwriteTheInputThatTheTableNames) {
   for (const KernelEntry* entry : {&plain(), &fast()}) {
     for (DType compute : kComputeTypes) {
-      ExpectSameBits(*entry, {.compute = compute}, {.compute = compute, .in_place = true});
+      ExpectSameBits(GetParam(), *entry, {.compute = compute}, {.compute = compute, .in_place = true});
     }
   }
 }
@@ -101,24 +58,9 @@ TEST_P(OverwritingKernelTest, MayOverwriteTheInputThatTheTableNames) {
 class AccumulatingKernelTest : public KernelTest {};
 
 TEST_P(AccumulatingKernelTest, AddsToParameterGradientsOnly) {
-  const KernelCase& c = GetParam();
-  const unsigned accumulates = Definition(c.kind).accumulates;
   for (const KernelEntry* entry : {&plain(), &fast()}) {
     for (DType compute : kComputeTypes) {
-      constexpr double kBefore = 8;
-      const auto overwritten = RunCase(*entry, c, {.compute = compute, .before = kBefore});
-      const auto added = RunCase(*entry, c, {.compute = compute, .accumulate = true, .before = kBefore});
-      for (size_t i = 0; i < added.size(); ++i) {
-        std::vector<double> wanted = overwritten[i].Doubles();
-        if ((accumulates >> i & 1) == 0) {
-          EXPECT_TRUE(added[i].SameBits(overwritten[i])) << "output " << i;
-          continue;
-        }
-        for (double& v : wanted) v += kBefore;
-        const DType stored = DTypeOf(c.outputs[i].role, compute);
-        EXPECT_LE(Farthest(added[i].Doubles(), wanted), ToleranceOf(c.kind, stored, compute))
-            << "output " << i;
-      }
+      ExpectAddsToParameterGradientsOnly(GetParam(), *entry, {.compute = compute});
     }
   }
 }
@@ -189,23 +131,9 @@ TEST(FastKernelsTest, MatchTheirDefinitionOnEveryInstructionSet) {
 
 // A step whose gradient is not finite is skipped: that only works if nothing on the way hides a NaN.
 TEST(FastKernelsTest, PassOnANaN) {
-  for (KernelCase c :
-       {GeluCase(3, 41), GeluGradCase(3, 41), SwiGluCase(3, 41), SwiGluGradCase(3, 41), RmsNormCase(3, 41),
-        RmsNormGradCase(3, 41), LayerNormCase(3, 41), LayerNormGradCase(3, 41), AddCase(3, 41),
-        CastCase(Role::kWide, Role::kCompute, 123), ColumnSumCase(3, 41), SoftmaxStatisticsCase(3, 41, 1),
-        CrossEntropyGradCase(3, 41, 1), SquaredNormCase(123), EmbeddingGradCase(3, 7, 41, false),
-        RopeCase(3, {1, 1, 34}, false)}) {
+  for (const KernelCase& c : CasesWithANaN()) {
     for (DType compute : {DType::kF32, DType::kBF16}) {
-      // The last column of the logits is padding.
-      for (int64_t at : {int64_t{0}, c.inputs[0].shape.num_elements() - 2}) {
-        KernelCase broken = c;
-        broken.inputs[0].values[at] = std::nan("");
-        int count = 0;
-        for (const TestTensor& output : RunCase(FastKernel(c.kind), broken, {.compute = compute})) {
-          for (double v : output.Doubles()) count += std::isnan(v) ? 1 : 0;
-        }
-        EXPECT_GT(count, 0) << c.name << " in " << Name(compute) << ", element " << at;
-      }
+      ExpectGivesANaN(c, FastKernel(c.kind), {.compute = compute});
     }
   }
 }

@@ -119,7 +119,8 @@ CrossEntropyLossKernel(int64_t ranks, int64_t rows, const float* statistics, con
   loss[row] = static_cast<float>(MergeRanks(statistics, ranks, rows, row).Loss(targets[row]));
 }
 
-// dlogits may be logits: the target's logit is among the statistics.
+// dlogits may be logits: a thread reads and writes the same columns. At the target, where a probability of
+// nearly one leaves few digits of a float, the gradient is formed in double.
 template <bool kAligned, typename T>
 GPU_KERNEL(kThreads)
 CrossEntropyGradKernel(LocalVocabulary local, int64_t ranks, int64_t rows, const T* logits,
@@ -130,8 +131,11 @@ CrossEntropyGradKernel(LocalVocabulary local, int64_t ranks, int64_t rows, const
   const int32_t target = targets[row];
   const RowSoftmax merged = MergeRanks(statistics, ranks, rows, row);
   if (threadIdx.x == 0) loss[row] = static_cast<float>(merged.Loss(target));
-  const int64_t target_column = local.Find(target);
   const int64_t count = target < 0 ? 0 : local.count;
+  const int64_t target_column = local.Find(target);
+  const bool has_target = target_column >= 0 && target_column / N % kThreads == threadIdx.x;
+  const int64_t target_at = row * local.cols + target_column;
+  const float target_logit = has_target ? ToFloat(logits[target_at]) : 0.0f;
   const float scale = 1.0f / merged.sum;
   for (int64_t first = threadIdx.x * N; first < local.cols; first += kVectors * kStride) {
     Vec<T, N> vectors[kVectors];
@@ -147,10 +151,14 @@ CrossEntropyGradKernel(LocalVocabulary local, int64_t ranks, int64_t rows, const
 #pragma unroll
       for (int i = 0; i < N; ++i) {
         const float probability = FastExp(ToFloat(vectors[v][i]) - merged.maximum) * scale;
-        gradient[i] = column + i < count ? probability - (column + i == target_column ? 1.0f : 0.0f) : 0.0f;
+        gradient[i] = column + i < count ? probability : 0.0f;
       }
       StorePart<kAligned>(dlogits + row * local.cols + column, FromFloat<T>(gradient), local.cols - column);
     }
+  }
+  if (has_target) {
+    const double probability = exp(static_cast<double>(target_logit) - merged.maximum) / merged.sum;
+    dlogits[target_at] = FromFloat<T>(static_cast<float>(probability - 1));
   }
 }
 

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kLanes = kVectorSize<float>;
+constexpr int kAdamWBlocks = 5;               // of a multiprocessor
 constexpr int64_t kElementsPerSum = 1 << 16;  // of a squared norm, that a block adds up
 
 // sums[c] = the sum of squares of chunk c, in double. A number that is not finite makes its chunk's sum so.
@@ -87,28 +88,28 @@ GPU_FN void Step(const AdamWFactors& f, float gradient, float* p, float* m, floa
   *p = *p * f.keep - f.rate * (*m / (sqrtf(*v * f.correction) + f.epsilon));
 }
 
-// A vector of each operand a thread.
+// A grid that fills the card once: what a thread makes of the factors serves many vectors.
 template <bool kAligned>
-GPU_KERNEL(kThreads)
+GPU_KERNEL(kThreads, kAdamWBlocks)
 AdamWKernel(AdamWShape s, const double* factors, const float* gradient, float* p, float* m, float* v) {
   if (factors[kApply] == 0) return;
   const AdamWFactors f(s, factors);
-  const int64_t i = GridThread() * kLanes;
-  const int64_t rest = s.n - i;
-  if (kAligned && rest >= kLanes) {
-    const Vec<float, kLanes> g = LoadStreaming<kLanes>(gradient + i);
-    Vec<float, kLanes> p_lanes = LoadStreaming<kLanes>(p + i);
-    Vec<float, kLanes> m_lanes = LoadStreaming<kLanes>(m + i);
-    Vec<float, kLanes> v_lanes = LoadStreaming<kLanes>(v + i);
+  for (int64_t i = GridThread() * kLanes; i < s.n; i += GridThreads() * kLanes) {
+    if (kAligned && s.n - i >= kLanes) {
+      const Vec<float, kLanes> g = LoadStreaming<kLanes>(gradient + i);
+      Vec<float, kLanes> p_lanes = LoadStreaming<kLanes>(p + i);
+      Vec<float, kLanes> m_lanes = LoadStreaming<kLanes>(m + i);
+      Vec<float, kLanes> v_lanes = LoadStreaming<kLanes>(v + i);
 #pragma unroll
-    for (int j = 0; j < kLanes; ++j) Step(f, g[j], &p_lanes[j], &m_lanes[j], &v_lanes[j]);
-    Store(p + i, p_lanes);  // the compute copy is made of it next
-    StoreStreaming(m + i, m_lanes);
-    StoreStreaming(v + i, v_lanes);
-  } else {
+      for (int j = 0; j < kLanes; ++j) Step(f, g[j], &p_lanes[j], &m_lanes[j], &v_lanes[j]);
+      Store(p + i, p_lanes);  // the compute copy is made of it next
+      StoreStreaming(m + i, m_lanes);
+      StoreStreaming(v + i, v_lanes);
+    } else {
 #pragma unroll
-    for (int j = 0; j < kLanes; ++j) {
-      if (j < rest) Step(f, gradient[i + j], p + i + j, m + i + j, v + i + j);
+      for (int j = 0; j < kLanes; ++j) {
+        if (i + j < s.n) Step(f, gradient[i + j], p + i + j, m + i + j, v + i + j);
+      }
     }
   }
 }
@@ -154,8 +155,10 @@ void AdamWCuda(const KernelArguments& a) {
   const bool aligned =
       IsVectorAligned(gradient) && IsVectorAligned(p) && IsVectorAligned(m) && IsVectorAligned(v);
   const auto kernel = aligned ? AdamWKernel<true> : AdamWKernel<false>;
-  GPU_LAUNCH(kernel, GridOf(CeilDiv<int64_t>(s.n, kThreads * kLanes)), kThreads, 0, a.stream, s,
-             a.inputs[4].as<const double>(), gradient, p, m, v);
+  const int64_t blocks =
+      Min<int64_t>(CeilDiv<int64_t>(s.n, kThreads * kLanes), kTargetMultiprocessors * kAdamWBlocks);
+  GPU_LAUNCH(kernel, GridOf(blocks), kThreads, 0, a.stream, s, a.inputs[4].as<const double>(), gradient, p, m,
+             v);
 }
 
 }  // namespace trireme

@@ -1,0 +1,127 @@
+// Every CUDA kernel against its definition, run by the emulator (tests/emulator): forward, so that low
+// threads and blocks run first, in reverse, and in a random order.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/cpu/kernel_cases.h"
+#include "runtime/cpu/kernels.h"
+#include "runtime/cuda/kernels.h"
+#include "runtime/op_table.h"
+#include "tests/emulator/every_order.h"
+
+namespace trireme {
+namespace {
+
+constexpr DType kComputeTypes[] = {DType::kF32, DType::kBF16};
+
+class EmulatedKernelTest : public testing::TestWithParam<KernelCase> {
+ protected:
+  const KernelEntry& entry() const { return CudaKernel(GetParam().kind); }
+};
+
+TEST_P(EmulatedKernelTest, MatchesItsDefinitionInEveryOrderWithTheSameBits) {
+  for (DType compute : kComputeTypes) {
+    ExpectDefined(GetParam(), entry(), {.compute = compute});
+    const std::vector<TestTensor> forward = RunCase(entry(), GetParam(), {.compute = compute});
+    InEveryOrder([&] {
+      const std::vector<TestTensor> again = RunCase(entry(), GetParam(), {.compute = compute});
+      for (size_t i = 0; i < again.size(); ++i) {
+        EXPECT_TRUE(again[i].SameBits(forward[i])) << "output " << i << " in " << Name(compute);
+      }
+    });
+  }
+}
+
+TEST_P(EmulatedKernelTest, MatchesItsDefinitionWhereNoOperandIsAlignedForVectors) {
+  for (DType compute : kComputeTypes) ExpectDefined(GetParam(), entry(), {.compute = compute, .offset = 1});
+}
+
+class OverwritingEmulatedKernelTest : public EmulatedKernelTest {};
+
+TEST_P(OverwritingEmulatedKernelTest, MayOverwriteTheInputThatTheTableNames) {
+  for (DType compute : kComputeTypes) {
+    InEveryOrder([&] {
+      ExpectSameBits(GetParam(), entry(), {.compute = compute}, {.compute = compute, .in_place = true});
+    });
+  }
+}
+
+class AccumulatingEmulatedKernelTest : public EmulatedKernelTest {};
+
+TEST_P(AccumulatingEmulatedKernelTest, AddsToParameterGradientsOnly) {
+  for (DType compute : kComputeTypes) {
+    ExpectAddsToParameterGradientsOnly(GetParam(), entry(), {.compute = compute});
+  }
+}
+
+std::string CaseName(const testing::TestParamInfo<KernelCase>& info) {
+  return absl::StrCat(info.param.name, "_n", info.index);
+}
+
+template <typename Wanted>
+std::vector<KernelCase> CasesWhere(Wanted wanted) {
+  std::vector<KernelCase> cases = AllKernelCases();
+  for (KernelCase& wide : WideKernelCases()) cases.push_back(std::move(wide));
+  cases.erase(std::remove_if(cases.begin(), cases.end(),
+                             [&](const KernelCase& c) { return !wanted(Definition(c.kind)); }),
+              cases.end());
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, EmulatedKernelTest,
+                         testing::ValuesIn(CasesWhere([](const OpDefinition&) { return true; })), CaseName);
+INSTANTIATE_TEST_SUITE_P(
+    Every, OverwritingEmulatedKernelTest,
+    testing::ValuesIn(CasesWhere([](const OpDefinition& d) { return d.overwrites >= 0; })), CaseName);
+INSTANTIATE_TEST_SUITE_P(
+    Every, AccumulatingEmulatedKernelTest,
+    testing::ValuesIn(CasesWhere([](const OpDefinition& d) { return d.accumulates != 0; })), CaseName);
+
+TEST(EmulatedKernelsTest, ExistForEveryKindThatTheCpuHasAKernelFor) {
+  for (int i = 0; i < kNumOpKinds; ++i) {
+    const auto kind = static_cast<OpKind>(i);
+    const bool none = Definition(kind).communicates || kind == OpKind::kRelabel ||
+                      kind == OpKind::kLinearCrossEntropy || kind == OpKind::kLinearCrossEntropyGrad;
+    if (none) {
+      EXPECT_DEATH(CudaKernel(kind), "has no kernel");
+    } else {
+      EXPECT_NE(CudaKernel(kind).run, nullptr);
+    }
+  }
+}
+
+// A step whose gradient is not finite is skipped: that only works if nothing on the way hides a NaN.
+TEST(EmulatedKernelsTest, PassOnANaN) {
+  for (const KernelCase& c : CasesWithANaN()) {
+    for (DType compute : kComputeTypes) ExpectGivesANaN(c, CudaKernel(c.kind), {.compute = compute});
+  }
+}
+
+TEST(EmulatedKernelsTest, DropoutKeepsWhatTheDefinitionKeeps) {
+  for (const int64_t cols : {1000, 1001}) {
+    const KernelCase c = DropoutCase(33, cols);
+    for (DType compute : kComputeTypes) {
+      const std::vector<double> plain = RunCase(PlainKernel(c.kind), c, {.compute = compute})[0].Doubles();
+      const std::vector<double> cuda = RunCase(CudaKernel(c.kind), c, {.compute = compute})[0].Doubles();
+      for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(plain[i] == 0, cuda[i] == 0) << i;
+    }
+  }
+}
+
+// Where a large exponent, an infinity or a row of nothing but -inf must not make a NaN.
+TEST(EmulatedKernelsTest, SoftmaxOfLogitsThatAreMinusInfinityHasNoNaN) {
+  KernelCase c = SoftmaxStatisticsCase(3, 2001, 1);
+  std::fill_n(c.inputs[0].values.begin(), 1990, -HUGE_VAL);
+  c.inputs[1].values[0] = 1995;
+  RoundOperands(&c);
+  for (DType compute : kComputeTypes) ExpectDefined(c, CudaKernel(c.kind), {.compute = compute});
+}
+
+}  // namespace
+}  // namespace trireme
