@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "tests/emulator/emulator.h"
+
 namespace trireme::emulator {
 
 inline constexpr int kCopyBytes = 16;
@@ -14,19 +16,35 @@ inline constexpr int kCopyBytes = 16;
 // The copies of one thread that have been issued and not waited for.
 class CopyQueue {
  public:
-  // `global` is nullptr for zeros.
-  void Issue(void* shared, const void* global) { copies_.push_back({shared, global, open_group_}); }
-  void Commit() { ++open_group_; }
-  // Does the copies of all committed groups but the `pending` youngest.
-  void Wait(int pending);
-  void Clear();
-
- private:
   struct Copy {
     void* shared;
-    const void* global;
-    int64_t group;
+    const void* global;  // nullptr: zeros
+    Site site;
+    int64_t group = 0;
   };
+
+  void Issue(Copy copy) {
+    copy.group = open_group_;
+    copies_.push_back(copy);
+  }
+  void Commit() { ++open_group_; }
+  // Hands the copies of all committed groups but the `pending` youngest to `finish`.
+  template <typename Finish>
+  void Wait(int pending, Finish finish) {
+    while (first_ < copies_.size() && copies_[first_].group < open_group_ - pending)
+      finish(copies_[first_++]);
+    if (first_ == copies_.size()) {
+      copies_.clear();
+      first_ = 0;
+    }
+  }
+  void Clear() {
+    copies_.clear();
+    first_ = 0;
+    open_group_ = 0;
+  }
+
+ private:
   std::vector<Copy> copies_;  // from first_ on
   size_t first_ = 0;
   int64_t open_group_ = 0;

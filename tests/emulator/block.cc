@@ -69,6 +69,9 @@ void Block::RunGrid(const LaunchConfig& config) {
     warps_[w].members = lanes == kLanes ? ~0u : (1u << lanes) - 1;
   }
   shared_.StartLaunch(config.dynamic_shared_bytes);
+  if (RaceChecking() && race_checker_ == nullptr) race_checker_ = std::make_unique<RaceChecker>(shared_);
+  race_ = RaceChecking() ? race_checker_.get() : nullptr;
+  if (race_ != nullptr) race_->StartLaunch(num_threads_);
   const uint64_t num_blocks = uint64_t{config.grid.x} * config.grid.y * config.grid.z;
   std::vector<uint32_t> shuffled(order_ == Order::kRandom ? num_blocks : 0);
   std::iota(shuffled.begin(), shuffled.end(), 0u);
@@ -108,6 +111,7 @@ void Block::RunBlock(const uint3& index) {
   num_returned_ = num_polling_ = idle_rounds_ = 0;
   current_warp_ = order_ == Order::kReverse ? num_warps_ - 1 : 0;
   shared_.StartBlock();
+  if (race_ != nullptr) race_->StartBlock();
   Thread* first = PickNext();
   first->fiber = pool_.Take();
   MakeCurrent(first);

@@ -11,12 +11,14 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/emulator/async_copy.h"
 #include "tests/emulator/emulator.h"
 #include "tests/emulator/fiber.h"
+#include "tests/emulator/race_checker.h"
 #include "tests/emulator/shared_memory.h"
 #include "tests/emulator/tma.h"
 #include "tests/emulator/types.h"
@@ -89,7 +91,8 @@ struct Warp {
 struct Barrier {
   int arrived = 0;
   int expected = 0;
-  std::array<uint32_t, kMaxThreads / kLanes> waiting = {};
+  RaceChecker::Masks waiting = {};
+  RaceChecker::Masks came = {};  // all of them, kept while races are looked for
   Site first_site;
   // Of predicates, for __syncthreads_or and its kin.
   int num_true = 0;
@@ -109,6 +112,10 @@ class Block {
   Warp& warp_of(const Thread& thread) { return warps_[thread.warp()]; }
   SharedMemory& shared() { return shared_; }
   TmaLoads& loads() { return loads_; }
+  // nullptr: races are not looked for.
+  RaceChecker* race() { return race_; }
+  // Whether a thread runs, and not the launching program.
+  bool in_thread() { return pool_.current() != pool_.main(); }
   int num_threads() const { return num_threads_; }
   uint64_t launch_id() const { return launch_id_; }
   bool running() const { return config_ != nullptr; }
@@ -131,8 +138,12 @@ class Block {
   // The current thread's declared array, placed at its first use in this launch.
   void* PlaceShared(const char* name, size_t bytes, Site site);
 
+  // The current thread, in a function of the emulator, accesses memory that it shares with others.
+  void CheckRace(const void* address, size_t bytes, Access access, Site site);
+
   // A rule is broken: says so with kernel, block, thread and place, and does not return.
   [[noreturn]] void Fail(const std::string& what, Site site);
+  [[noreturn]] void Fail(const std::string& what);  // the place is in `what`
 
  private:
   // Unwinds the thread that broke a rule; the others are left where they wait, and own nothing.
@@ -153,6 +164,7 @@ class Block {
   void CheckMask(const WarpOp& op, uint32_t mask, Site site);
   void CompleteCollective(const WarpOp& op, uint32_t mask, Site site);
   void CheckBarrier(const Barrier& barrier, bool of_block, int expected, const char* name, Site site);
+  void MeetForRaces(Barrier& barrier, bool of_block, bool last_waits);
   void WaitAt(Barrier& barrier, const char* name, Site site);
   void ReleaseBarrier(Barrier& barrier);
   std::string Waiters() const;
@@ -166,6 +178,8 @@ class Block {
   FiberPool pool_;
   SharedMemory shared_;
   TmaLoads loads_;
+  std::unique_ptr<RaceChecker> race_checker_;
+  RaceChecker* race_ = nullptr;
   const LaunchConfig* config_ = nullptr;
   Order order_ = Order::kForward;
   uint64_t launch_id_ = 0;

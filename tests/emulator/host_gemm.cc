@@ -27,8 +27,9 @@ void CudaGemm(const GemmSpec& spec, const void* a, const void* b, const void* bi
     for (int64_t j = 0; j < spec.n; ++j) {
       double sum = 0;
       for (int64_t l = 0; l < spec.k; ++l) {
-        sum += At(a, spec.input, spec.transpose_a, spec.transpose_a ? spec.m : spec.k, spec.row_stride_a, i, l) *
-               At(b, spec.input, spec.transpose_b, spec.transpose_b ? spec.k : spec.n, spec.row_stride_b, l, j);
+        sum +=
+            At(a, spec.input, spec.transpose_a, spec.transpose_a ? spec.m : spec.k, spec.row_stride_a, i, l) *
+            At(b, spec.input, spec.transpose_b, spec.transpose_b ? spec.k : spec.n, spec.row_stride_b, l, j);
       }
       if (spec.bias) sum += At(bias, spec.output, false, spec.n, 0, 0, j);
       if (spec.output == DType::kBF16) {

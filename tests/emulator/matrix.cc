@@ -83,6 +83,7 @@ void Load(const WarpOp& op, uint32_t (&registers)[4], SharedAddress row, Site si
     block.Fail(std::string(op.name) + ": a row at " + std::to_string(row) + ", not a multiple of 16", site);
   if (!block.shared().Contains(block.shared().At(row), kRowBytes))
     block.Fail(std::string(op.name) + ": a row outside every shared array", site);
+  block.CheckRace(block.shared().At(row), kRowBytes, Access::kRead, site);
   const int lane = block.current().lane();
   WarpExchange& exchange = block.warp_of(block.current()).exchange;
   exchange.words[kAddressRow][lane] = row;
@@ -93,7 +94,15 @@ void Load(const WarpOp& op, uint32_t (&registers)[4], SharedAddress row, Site si
 }  // namespace
 
 void WaitForCopies(int pending) {
-  CurrentBlock().current().copies.Wait(pending);
+  Block& block = CurrentBlock();
+  block.current().copies.Wait(pending, [&](const CopyQueue::Copy& copy) {
+    block.CheckRace(copy.shared, kCopyBytes, Access::kWrite, copy.site);
+    if (copy.global == nullptr) {
+      std::memset(copy.shared, 0, kCopyBytes);
+    } else {
+      std::memcpy(copy.shared, copy.global, kCopyBytes);
+    }
+  });
 }
 
 }  // namespace emulator
@@ -116,8 +125,10 @@ void CpAsync16(SharedAddress shared, const void* global, bool valid, emulator::S
   if (!block.shared().Contains(target, kCopyBytes)) block.Fail("CpAsync16: outside every shared array", site);
   if (valid && emulator::IsPoisoned(global, kCopyBytes))
     block.Fail("CpAsync16: reads global memory that is not allocated", site);
+  block.CheckRace(target, kCopyBytes, emulator::Access::kWrite, site);
+  if (valid) block.CheckRace(global, kCopyBytes, emulator::Access::kRead, site);
   std::memset(target, 0xff, kCopyBytes);
-  block.current().copies.Issue(target, valid ? global : nullptr);
+  block.current().copies.Issue({target, valid ? global : nullptr, site});
 }
 
 void CpAsyncCommit() {

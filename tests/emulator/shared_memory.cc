@@ -8,7 +8,6 @@
 namespace trireme::emulator {
 namespace {
 
-constexpr size_t kArenaBytes = 512 * 1024;  // room for the gaps too
 constexpr size_t kGapBytes = 32;
 constexpr unsigned char kUnwritten = 0xff;  // NaN as bf16, float and double
 

@@ -16,6 +16,8 @@ class SharedMemory {
   // Of an H100 or H200: what a block may have, and what it may declare statically.
   static constexpr size_t kMaxBytes = 227 * 1024;
   static constexpr size_t kMaxStaticBytes = 48 * 1024;
+  // Room for the gaps too.
+  static constexpr size_t kArenaBytes = 512 * 1024;
 
   SharedMemory();
   ~SharedMemory();

@@ -32,6 +32,8 @@ void Arrive(Mbarrier* barrier, const char* name, Site site) {
   CheckBarrier(barrier, name, site);
   if (barrier->pending == 0)
     CurrentBlock().Fail(std::string(name) + ": more arrivals than the barrier expects in a phase", site);
+  if (CurrentBlock().race() != nullptr)
+    CurrentBlock().race()->Release(barrier, CurrentBlock().current().rank);
   --barrier->pending;
   CompletePhaseIfDone(barrier);
 }
@@ -96,6 +98,8 @@ void TmaLoads::Finish(size_t index) {
     std::memcpy(tile + offset, &value, sizeof(value));
     std::memcpy(async_tile + offset, &value, sizeof(value));
   });
+  if (CurrentBlock().race() != nullptr)
+    CurrentBlock().race()->MarkWritten(tile, static_cast<size_t>(copy.map.box_rows) * kTileRowBytes);
   copy.barrier->bytes -= copy.map.box_rows * kTileRowBytes;
   CompletePhaseIfDone(copy.barrier);
 }
@@ -145,6 +149,8 @@ void MbarrierWait(Mbarrier* barrier, int parity, emulator::Site site) {
   emulator::PhaseWait wait = {barrier, parity};
   if (!emulator::PhaseIsDone(&wait))
     emulator::CurrentBlock().Poll(&emulator::PhaseIsDone, &wait, "MbarrierWait", site);
+  emulator::Block& block = emulator::CurrentBlock();
+  if (block.race() != nullptr) block.race()->Acquire(barrier, block.current().rank);
 }
 
 void FenceAsync() {

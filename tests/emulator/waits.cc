@@ -8,6 +8,7 @@
 
 #include "tests/emulator/block.h"
 #include "tests/emulator/failure.h"
+#include "tests/emulator/warp.h"
 
 namespace trireme::emulator {
 namespace {
@@ -70,6 +71,11 @@ void Block::CompleteCollective(const WarpOp& op, uint32_t mask, Site site) {
   }
   warp.arrived &= ~mask;
   if (op.complete != nullptr) op.complete(warp.exchange, mask);
+  if (race_ != nullptr && &op == &kSyncWarp) {
+    RaceChecker::Masks masks = {};
+    masks[current_->warp()] = mask;
+    race_->Meet(masks, masks);
+  }
   idle_rounds_ = 0;
   Wake(current_->warp(), mask & ~current_->lane_bit());
 }
@@ -83,12 +89,31 @@ int Block::Arrive(int index, int expected, bool wait, bool predicate, const char
   }
   ++barrier.arrived;
   barrier.num_true += predicate ? 1 : 0;
+  if (race_ != nullptr) barrier.came[current_->warp()] |= current_->lane_bit();
   if (barrier.arrived == expected) {
+    if (race_ != nullptr) MeetForRaces(barrier, index == 0, wait);
     ReleaseBarrier(barrier);
   } else if (wait) {
     WaitAt(barrier, name, site);
   }
   return barrier.result;
+}
+
+void Block::MeetForRaces(Barrier& barrier, bool of_block, bool last_waits) {
+  if (of_block) {
+    race_->MeetAll();
+  } else {
+    RaceChecker::Masks waiting = barrier.waiting;
+    if (last_waits) waiting[current_->warp()] |= current_->lane_bit();
+    race_->Meet(barrier.came, waiting);
+  }
+  barrier.came = {};
+}
+
+void Block::CheckRace(const void* address, size_t bytes, Access access, Site site) {
+  if (race_ == nullptr) return;
+  const std::string wrong = race_->Check(current_->rank, address, bytes, access, site);
+  if (!wrong.empty()) Fail(wrong);
 }
 
 void Block::WaitAt(Barrier& barrier, const char* name, Site site) {
@@ -167,7 +192,11 @@ std::string Block::Where() const {
 }
 
 void Block::Fail(const std::string& what, Site site) {
-  FailWith(Where() + ", thread " + Triple(current_->index) + ": " + what + ", at " + Place(site));
+  Fail(what + ", at " + Place(site));
+}
+
+void Block::Fail(const std::string& what) {
+  FailWith(Where() + ", thread " + Triple(current_->index) + ": " + what);
 }
 
 void Block::FailWith(const std::string& message) {
