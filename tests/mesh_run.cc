@@ -34,8 +34,7 @@ void Collect(const ParameterStore& store, void* (ParameterStore::*data)(int) con
   for (int b = 0; b < store.buckets().size(); ++b) {
     if (!store.saves(b)) continue;
     const int64_t begin = store.owned_begin(b);
-    const char* base =
-        static_cast<const char*>((store.*data)(b)) + (whole_bucket ? begin * SizeOf(dtype) : 0);
+    const char* base = store.OnHost((store.*data)(b)) + (whole_bucket ? begin * SizeOf(dtype) : 0);
     for (const ParameterBox& box : store.Boxes(b, begin, store.owned_size(b))) {
       std::vector<double>& tensor = tensors[box.parameter->name];
       tensor.resize(box.parameter->global_shape.num_elements(), NAN);
@@ -96,8 +95,12 @@ Config TestConfig(const std::string& recipe, const std::vector<std::string>& ove
   return *config;
 }
 
+std::unique_ptr<Device> MakeCpuDevice() {
+  return std::make_unique<CpuDevice>(1);
+}
+
 MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::string>& overrides,
-                           int num_steps, const ThreadOptions& options) {
+                           int num_steps, const ThreadOptions& options, const MakeDevice& make_device) {
   const Config config = TestConfig(recipe, overrides);
   const AxisSizes sizes = MeshSizes(config);
   MeshRunResult result;
@@ -105,12 +108,14 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
   const auto body = [&](Communicator& world) {
     absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, sizes);
     CHECK(mesh.ok()) << mesh.status();
-    CpuDevice device(1);
+    const std::unique_ptr<Device> made = make_device();
+    Device& device = *made;
     RankPlan plan = MakeRankPlan(config, (*mesh)->coordinate(), device);
     Trainer trainer(plan, **mesh, device);
     trainer.Initialize(static_cast<uint64_t>(config.train().seed()));
     MadeUpData data(plan.batch, config.model().vocab_size());
     {
+      trainer.store().FetchToHost();
       std::lock_guard<std::mutex> lock(mutex);
       Collect(trainer.store(), &ParameterStore::master, false, result.initial_parameters);
     }
@@ -125,6 +130,7 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
       losses.push_back(r.loss);
       norms.push_back(r.gradient_norm);
     }
+    trainer.store().FetchToHost();
     std::lock_guard<std::mutex> lock(mutex);
     if (num_steps > 1) result.allocations_in_steps += device.num_allocations() - allocations;
     Collect(trainer.store(), &ParameterStore::gradients, true, result.gradients);

@@ -2,12 +2,15 @@
 #ifndef TRIREME_TESTS_MESH_RUN_H_
 #define TRIREME_TESTS_MESH_RUN_H_
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "configs/config.pb.h"
 #include "parallel/thread_communicator.h"
+#include "runtime/device.h"
 
 namespace trireme {
 
@@ -25,9 +28,13 @@ struct MeshRunResult {
 };
 
 // `recipe`: a file under configs/. `overrides` as of --set; they say the mesh. Runs `num_steps` steps on as
-// many thread ranks as the mesh has, on a fixed made-up token sequence.
+// many thread ranks as the mesh has, on a fixed made-up token sequence. `make_device` is called by each rank;
+// thread ranks exchange memory as it is, so the host must see the device's.
+using MakeDevice = std::function<std::unique_ptr<Device>()>;
+std::unique_ptr<Device> MakeCpuDevice();
 MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::string>& overrides,
-                           int num_steps, const ThreadOptions& options = {});
+                           int num_steps, const ThreadOptions& options = {},
+                           const MakeDevice& make_device = MakeCpuDevice);
 
 // Resolves a recipe for the number of ranks that its mesh asks for. Aborts on an invalid one.
 Config TestConfig(const std::string& recipe, const std::vector<std::string>& overrides);

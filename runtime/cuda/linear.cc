@@ -1,5 +1,4 @@
-#include "runtime/cuda/linear.h"
-
+// Dense products of ops/linear.h: what they ask of the library (gemm.h).
 #include "runtime/cuda/gemm.h"
 #include "runtime/cuda/launchers.h"
 

@@ -1,0 +1,74 @@
+// A whole training step on the CUDA backend, device and kernels of runtime/cuda as they are, in the emulator:
+// the losses and gradients are those of the CPU backend.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "runtime/cuda_backend.h"
+#include "tests/emulator/emulator.h"
+#include "tests/mesh_run.h"
+
+namespace trireme {
+namespace {
+
+std::unique_ptr<Device> MakeEmulatedGpu() {
+  absl::StatusOr<std::unique_ptr<Device>> device = OpenCudaDevice(0);
+  CHECK(device.ok()) << device.status();
+  return *std::move(device);
+}
+
+// Small enough to emulate, odd enough to reach the tails.
+const std::vector<std::string> kSmall = {"train.sequence_length=24", "train.global_batch=4",
+                                         "train.micro_batch=1", "optimizer.learning_rate=5e-4",
+                                         "optimizer.epsilon=1e-5"};
+
+struct TrainingCase {
+  const char* name;
+  const char* recipe;
+  const char* dtype;
+  std::vector<std::string> mesh;
+  double loss_tolerance;      // relative, over three steps
+  double gradient_tolerance;  // of the norm of all gradients
+};
+
+class EmulatedTrainingTest : public testing::TestWithParam<TrainingCase> {};
+
+TEST_P(EmulatedTrainingTest, TrainsAsTheCpuDoes) {
+  const TrainingCase& c = GetParam();
+  std::vector<std::string> overrides = kSmall;
+  overrides.insert(overrides.end(), c.mesh.begin(), c.mesh.end());
+  overrides.push_back(std::string("train.dtype=") + c.dtype);
+  const int64_t blocks_before = emulator::NumBlocksRun();
+  const MeshRunResult gpu = RunOnThreads(c.recipe, overrides, 3, {}, MakeEmulatedGpu);
+  EXPECT_GT(emulator::NumBlocksRun(), blocks_before + 1000) << "the kernels did not run in the emulator";
+  const MeshRunResult cpu = RunOnThreads(c.recipe, overrides, 3);
+
+  EXPECT_EQ(gpu.allocations_in_steps, 0);
+  EXPECT_EQ(gpu.initial_parameters, cpu.initial_parameters);
+  EXPECT_NEAR(gpu.evaluation, cpu.evaluation, c.loss_tolerance * cpu.evaluation);
+  for (size_t i = 0; i < cpu.losses.size(); ++i) {
+    EXPECT_NEAR(gpu.losses[i], cpu.losses[i], c.loss_tolerance * cpu.losses[i]) << "step " << i + 1;
+  }
+  const double norm = GlobalNorm(cpu.gradients);
+  ASSERT_EQ(gpu.gradients.size(), cpu.gradients.size());
+  for (const auto& [name, tensor] : cpu.gradients) {
+    EXPECT_LE(RelativeDistance(gpu.gradients.at(name), tensor, norm), c.gradient_tolerance) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Every, EmulatedTrainingTest,
+    testing::Values(TrainingCase{"gpt2_fp32", "tiny_gpt2.textproto", "fp32", {"mesh.dp=1"}, 1e-6, 1e-5},
+                    TrainingCase{"llama_fp32", "tiny_llama.textproto", "fp32", {"mesh.dp=1"}, 1e-6, 1e-5},
+                    TrainingCase{"gpt2_bf16", "tiny_gpt2.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2},
+                    TrainingCase{"llama_bf16", "tiny_llama.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2},
+                    TrainingCase{"llama_bf16_mesh",
+                                 "tiny_llama.textproto",
+                                 "bf16",
+                                 {"mesh.dp=2", "mesh.tp=2", "mesh.pp=2"},
+                                 2e-3,
+                                 2e-2}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace trireme
