@@ -19,7 +19,7 @@
 namespace trireme {
 namespace {
 
-struct Flags {
+struct ExplainFlags {
   std::string config;
   std::vector<std::string> overrides;
   int rank = 0;
@@ -40,7 +40,7 @@ int NumRanks(const MeshConfig& mesh) {
   return static_cast<int>(ranks);
 }
 
-absl::StatusOr<Config> Resolve(const Flags& flags) {
+absl::StatusOr<Config> Resolve(const ExplainFlags& flags) {
   absl::StatusOr<Config> config = LoadConfig(flags.config, flags.overrides);
   if (!config.ok()) return config;
   const int num_ranks = flags.num_ranks > 0 ? flags.num_ranks : NumRanks(config->mesh());
@@ -72,7 +72,7 @@ std::string SchedulePicture(const Config& config) {
                       " % of the time\n");
 }
 
-int Run(const Flags& flags) {
+int Explain(const ExplainFlags& flags) {
   const absl::StatusOr<Config> config = Resolve(flags);
   if (!config.ok()) {
     PrintError(config.status());
@@ -93,7 +93,7 @@ int Run(const Flags& flags) {
 void AddExplainCommand(CLI::App& app, CommandBody* body) {
   CLI::App* command =
       app.add_subcommand("explain", "Print what one rank would do in a step, before anything runs.");
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<ExplainFlags>();
   command->add_option("--config", flags->config, "The recipe, a .textproto file")
       ->type_name("FILE")
       ->required();
@@ -126,7 +126,7 @@ void AddExplainCommand(CLI::App& app, CommandBody* body) {
       "ranks, no\n"
       "MPI and no data, whatever the size of the mesh.\n"
       "Example: trireme explain --config configs/tiny_llama.textproto --rank 1 --set mesh.tp=2");
-  command->callback([flags, body] { *body = [flags] { return Run(*flags); }; });
+  command->callback([flags, body] { *body = [flags] { return Explain(*flags); }; });
 }
 
 }  // namespace trireme
