@@ -1,6 +1,7 @@
 // `trireme explain`: what a rank of a mesh would do, on a machine that has neither the ranks nor the data.
 #include <glog/logging.h>
 
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <vector>
@@ -67,8 +68,7 @@ std::string SchedulePicture(const Config& config) {
   CHECK(simulation.ok()) << simulation.status();
   return absl::StrCat("schedule ", Name(kind), ": ", num_stages, " stages, ", num_micro_batches,
                       " micro-batches; a line a stage, a column a unit of time, forward 1 and backward 2\n",
-                      Picture(*simulation),
-                      "idle: ", static_cast<int>(100 * simulation->bubble_fraction + 0.5),
+                      Picture(*simulation), "idle: ", std::lround(100 * simulation->bubble_fraction),
                       " % of the time\n");
 }
 
