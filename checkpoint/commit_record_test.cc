@@ -13,20 +13,20 @@ namespace {
 
 using ::testing::HasSubstr;
 
-CommitRecord Example() {
+CommitRecord ExampleRecord() {
   return {"step-00123400-a7f3c91e", 123400, 12, 4711, Sha256Hex("manifest")};
 }
 
 TEST(CommitRecordTest, DecodesWhatItEncodes) {
   for (const RecordKind kind : {RecordKind::kCommit, RecordKind::kLatest}) {
-    const auto record = Decode(kind, Encode(kind, Example()), "COMMIT");
+    const auto record = Decode(kind, Encode(kind, ExampleRecord()), "COMMIT");
     ASSERT_TRUE(record.ok()) << record.status();
-    EXPECT_EQ(*record, Example());
+    EXPECT_EQ(*record, ExampleRecord());
   }
 }
 
 TEST(CommitRecordTest, EveryFlippedBitAndEveryTruncationIsFound) {
-  const std::string text = Encode(RecordKind::kCommit, Example());
+  const std::string text = Encode(RecordKind::kCommit, ExampleRecord());
   for (size_t byte = 0; byte < text.size(); ++byte) {
     for (int bit = 0; bit < 8; ++bit) {
       std::string damaged = text;
@@ -41,11 +41,11 @@ TEST(CommitRecordTest, EveryFlippedBitAndEveryTruncationIsFound) {
 }
 
 TEST(CommitRecordTest, ACommitIsNoLatest) {
-  EXPECT_FALSE(Decode(RecordKind::kLatest, Encode(RecordKind::kCommit, Example()), "LATEST").ok());
+  EXPECT_FALSE(Decode(RecordKind::kLatest, Encode(RecordKind::kCommit, ExampleRecord()), "LATEST").ok());
 }
 
 TEST(CommitRecordTest, ADirectoryThatLeavesTheRunIsRefused) {
-  CommitRecord record = Example();
+  CommitRecord record = ExampleRecord();
   record.directory = "../../etc";
   EXPECT_FALSE(Decode(RecordKind::kLatest, Encode(RecordKind::kLatest, record), "LATEST").ok());
 }

@@ -13,7 +13,7 @@ namespace {
 using manifest::Manifest;
 using ::testing::HasSubstr;
 
-Manifest Example() {
+Manifest ExampleManifest() {
   Manifest manifest;
   manifest.set_format_version(kManifestVersion);
   manifest::Tensor* tensor = manifest.add_tensors();
@@ -35,7 +35,7 @@ Manifest Example() {
 }
 
 std::string Refusal(const std::function<void(Manifest&)>& damage) {
-  Manifest manifest = Example();
+  Manifest manifest = ExampleManifest();
   damage(manifest);
   const absl::Status status = CheckManifest(manifest);
   EXPECT_TRUE(absl::IsInvalidArgument(status)) << manifest.ShortDebugString();
@@ -43,13 +43,13 @@ std::string Refusal(const std::function<void(Manifest&)>& damage) {
 }
 
 TEST(ManifestCheckTest, AcceptsASoundManifest) {
-  EXPECT_TRUE(CheckManifest(Example()).ok()) << CheckManifest(Example());
+  EXPECT_TRUE(CheckManifest(ExampleManifest()).ok()) << CheckManifest(ExampleManifest());
 }
 
 TEST(ManifestCheckTest, RefusesVersionsAndFeaturesOfTheFuture) {
   EXPECT_THAT(Refusal([](Manifest& m) { m.set_format_version(2); }), HasSubstr("format_version 2"));
   EXPECT_THAT(Refusal([](Manifest& m) { m.add_required_features("zip"); }), HasSubstr("\"zip\" is unknown"));
-  Manifest manifest = Example();
+  Manifest manifest = ExampleManifest();
   manifest.add_optional_features("notes");
   EXPECT_TRUE(CheckManifest(manifest).ok());
 }
@@ -107,7 +107,7 @@ TEST(ManifestCheckTest, RefusesAliasesOfNothingAndOfTakenNames) {
   };
   Refusal([&](Manifest& m) { alias(m, "head", "x"); });
   Refusal([&](Manifest& m) { alias(m, "w", "w"); });
-  Manifest manifest = Example();
+  Manifest manifest = ExampleManifest();
   alias(manifest, "head", "w");
   EXPECT_TRUE(CheckManifest(manifest).ok());
 }

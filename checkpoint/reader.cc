@@ -15,15 +15,7 @@
 namespace trireme {
 namespace {
 
-constexpr int64_t kRecordLimitBytes = 4096;
 constexpr int64_t kManifestLimitBytes = std::numeric_limits<int32_t>::max();  // protobuf's own
-
-absl::StatusOr<CommitRecord> ReadCommit(const std::string& directory, Storage& storage) {
-  const std::string path = absl::StrCat(directory, "/", kCommitName);
-  absl::StatusOr<std::string> text = ReadWholeFile(path, kRecordLimitBytes, storage);
-  if (!text.ok()) return text.status();
-  return Decode(RecordKind::kCommit, *text, path);
-}
 
 absl::StatusOr<manifest::Manifest> ReadManifest(const std::string& directory, const CommitRecord& record,
                                                 Storage& storage) {
@@ -95,7 +87,8 @@ absl::Status CheckFileSize(const StoredFile& file, Storage& storage) {
 
 absl::StatusOr<std::unique_ptr<CheckpointReader>> CheckpointReader::OpenDirectory(
     const std::string& directory, Storage& storage) {
-  absl::StatusOr<CommitRecord> record = ReadCommit(directory, storage);
+  absl::StatusOr<CommitRecord> record =
+      ReadRecord(RecordKind::kCommit, absl::StrCat(directory, "/", kCommitName), storage);
   if (!record.ok()) return record.status();
   absl::StatusOr<manifest::Manifest> manifest = ReadManifest(directory, *record, storage);
   if (!manifest.ok()) return manifest.status();

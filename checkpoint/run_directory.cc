@@ -16,12 +16,6 @@ namespace {
 
 constexpr int64_t kRecordLimitBytes = 4096;
 
-absl::StatusOr<CommitRecord> ReadRecord(RecordKind kind, const std::string& path, Storage& storage) {
-  absl::StatusOr<std::string> text = ReadWholeFile(path, kRecordLimitBytes, storage);
-  if (!text.ok()) return text.status();
-  return Decode(kind, *text, path);
-}
-
 absl::Status LatestIsLost(const std::string& path, const std::string& why) {
   return absl::DataLossError(absl::StrCat(path, ": ", why,
                                           ". Remedy: name a checkpoint directory to load from, or delete ",
@@ -70,6 +64,12 @@ absl::Status DeleteCheckpoint(const std::string& directory, const std::string& n
 }
 
 }  // namespace
+
+absl::StatusOr<CommitRecord> ReadRecord(RecordKind kind, const std::string& path, Storage& storage) {
+  absl::StatusOr<std::string> text = ReadWholeFile(path, kRecordLimitBytes, storage);
+  if (!text.ok()) return text.status();
+  return Decode(kind, *text, path);
+}
 
 std::string CheckpointsDirectory(const std::string& run_directory) {
   return absl::StrCat(run_directory, "/checkpoints");

@@ -13,6 +13,9 @@
 
 namespace trireme {
 
+// Reads COMMIT or LATEST. NotFound where there is none; DataLoss where it is damaged.
+absl::StatusOr<CommitRecord> ReadRecord(RecordKind kind, const std::string& path, Storage& storage);
+
 // RUN/checkpoints.
 std::string CheckpointsDirectory(const std::string& run_directory);
 

@@ -16,11 +16,13 @@ using Json = nlohmann::json;
 // Reads the text for the parser and says how far it has come.
 class CountingIterator {
  public:
+  // The standard library's names. NOLINTBEGIN(readability-identifier-naming)
   using iterator_category = std::input_iterator_tag;
   using value_type = char;
   using difference_type = std::ptrdiff_t;
   using pointer = const char*;
   using reference = const char&;
+  // NOLINTEND(readability-identifier-naming)
 
   CountingIterator(const char* at, int64_t* count) : at_(at), count_(count) {}
   reference operator*() const { return *at_; }

@@ -98,7 +98,8 @@ TEST(SafetensorsTest, RefusesWhatIsNoHeader) {
 }
 
 TEST(SafetensorsTest, RefusesDeepNestingWithoutDescending) {
-  Refusal(FileOf(std::string(10'000'000, '['), 0));
+  const size_t num_brackets = 10'000'000;
+  Refusal(FileOf(std::string(num_brackets, '['), 0));
   std::string nested;
   for (int i = 0; i < 1'000'000; ++i) nested += "{\"a\":";
   Refusal(FileOf(nested, 0));

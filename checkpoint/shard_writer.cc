@@ -18,7 +18,7 @@
 namespace trireme {
 namespace {
 
-constexpr int64_t kChunkBytes = int64_t{1} << 20;
+constexpr int64_t kWriteChunkBytes = int64_t{1} << 20;
 
 // A tensor of the file to be: a box of one of ours, put together from slices.
 struct Entry {
@@ -127,7 +127,7 @@ std::vector<Entry> PlanEntries(absl::Span<const TensorSlice> slices, manifest::W
 absl::StatusOr<uint64_t> WriteEntry(const Entry& entry, std::string* buffer, ChecksummedFile* file) {
   const int64_t size = SizeOf(entry.dtype);
   const int64_t volume = entry.box.volume();
-  const int64_t chunk = kChunkBytes / size;
+  const int64_t chunk = kWriteChunkBytes / size;
   uint64_t digest = 0;
   for (int64_t begin = 0; begin < volume; begin += chunk) {
     const int64_t end = std::min(volume, begin + chunk);
@@ -161,7 +161,7 @@ absl::Status WriteFile(absl::Span<const Entry> entries, const std::string& direc
   if (!created.ok()) return created.status();
   ChecksummedFile out(*std::move(created));
   if (absl::Status status = out.Append(SafetensorsPrologue(tensors)); !status.ok()) return status;
-  std::string buffer(kChunkBytes, '\0');
+  std::string buffer(kWriteChunkBytes, '\0');
   for (const Entry& entry : entries) {
     manifest::Slice* slice = file->add_slices();
     slice->set_tensor(entry.tensor);

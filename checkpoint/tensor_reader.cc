@@ -15,7 +15,7 @@
 namespace trireme {
 namespace {
 
-constexpr int64_t kChunkBytes = int64_t{1} << 20;
+constexpr int64_t kReadChunkBytes = int64_t{1} << 20;
 
 // The last element of a box, as a box.
 Box LastElement(const Box& box) {
@@ -30,9 +30,9 @@ template <typename Use>
 absl::Status ForEachStoredBox(const StoredTensors::Slice& slice, DType dtype, const Box& region,
                               VerifiedFile& file, std::string* buffer, Use use) {
   const int64_t size = SizeOf(dtype);
-  const int64_t chunk = kChunkBytes / size;
+  const int64_t chunk = kReadChunkBytes / size;
   const int64_t last = FlatOffset(slice.box, LastElement(region)) + 1;
-  buffer->resize(kChunkBytes);
+  buffer->resize(kReadChunkBytes);
   for (int64_t begin = FlatOffset(slice.box, region); begin < last; begin += chunk) {
     const int64_t end = std::min(last, begin + chunk);
     const std::vector<Box> boxes = BoxesOfRange(slice.box, begin, end);
@@ -174,9 +174,9 @@ absl::Status TensorReader::VerifyFile(int file, std::vector<uint64_t>* digests) 
   const StoredFile& stored = stored_.files[file];
   absl::StatusOr<std::unique_ptr<VerifiedFile>> opened = VerifiedFile::Open(stored, storage_);
   if (!opened.ok()) return opened.status();
-  std::string buffer(kChunkBytes, '\0');
-  for (int64_t begin = 0; begin < stored.bytes; begin += kChunkBytes) {
-    const int64_t size = std::min(kChunkBytes, stored.bytes - begin);
+  std::string buffer(kReadChunkBytes, '\0');
+  for (int64_t begin = 0; begin < stored.bytes; begin += kReadChunkBytes) {
+    const int64_t size = std::min(kReadChunkBytes, stored.bytes - begin);
     if (absl::Status status = (*opened)->Read(begin, size, buffer.data()); !status.ok()) return status;
   }
   if (absl::Status status = CheckHeader(file, **opened); !status.ok()) return status;

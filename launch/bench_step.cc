@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "absl/strings/str_format.h"
 #include "launch/trainer.h"
 #include "parallel/self_communicator.h"
+#include "runtime/clock.h"
 #include "runtime/cpu/cpu_device.h"
 #include "runtime/cpu/gemm_peak.h"
 #include "runtime/op_table.h"
@@ -18,10 +18,6 @@
 
 namespace trireme {
 namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Token t of sample s is a pure function of both: every step is another, and every run the same.
 class RandomTokens {
@@ -114,10 +110,10 @@ StepBenchmarkReport BenchmarkStep(const Config& config, const StepBenchmark& opt
   RandomTokens tokens(plan.batch, config.model().vocab_size());
   for (int step = 0; step < options.num_warmup_steps + options.num_steps; ++step) {
     if (step == options.num_warmup_steps) trainer.profile().Reset();
-    const double begin = Now();
+    const double begin = NowSeconds();
     const StepResult result = trainer.Step(config.optimizer().learning_rate(),
                                            [&](int micro_batch) { return tokens.Read(step, micro_batch); });
-    if (step >= options.num_warmup_steps) report.seconds.push_back(Now() - begin);
+    if (step >= options.num_warmup_steps) report.seconds.push_back(NowSeconds() - begin);
     report.loss = result.loss;
   }
 

@@ -1,6 +1,7 @@
 // `trireme explain`: what a rank of a mesh would do, on a machine that has neither the ranks nor the data.
 #include <glog/logging.h>
 
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <vector>
@@ -19,7 +20,7 @@
 namespace trireme {
 namespace {
 
-struct Flags {
+struct ExplainFlags {
   std::string config;
   std::vector<std::string> overrides;
   int rank = 0;
@@ -40,7 +41,7 @@ int NumRanks(const MeshConfig& mesh) {
   return static_cast<int>(ranks);
 }
 
-absl::StatusOr<Config> Resolve(const Flags& flags) {
+absl::StatusOr<Config> Resolve(const ExplainFlags& flags) {
   absl::StatusOr<Config> config = LoadConfig(flags.config, flags.overrides);
   if (!config.ok()) return config;
   const int num_ranks = flags.num_ranks > 0 ? flags.num_ranks : NumRanks(config->mesh());
@@ -67,12 +68,11 @@ std::string SchedulePicture(const Config& config) {
   CHECK(simulation.ok()) << simulation.status();
   return absl::StrCat("schedule ", Name(kind), ": ", num_stages, " stages, ", num_micro_batches,
                       " micro-batches; a line a stage, a column a unit of time, forward 1 and backward 2\n",
-                      Picture(*simulation),
-                      "idle: ", static_cast<int>(100 * simulation->bubble_fraction + 0.5),
+                      Picture(*simulation), "idle: ", std::lround(100 * simulation->bubble_fraction),
                       " % of the time\n");
 }
 
-int Run(const Flags& flags) {
+int Explain(const ExplainFlags& flags) {
   const absl::StatusOr<Config> config = Resolve(flags);
   if (!config.ok()) {
     PrintError(config.status());
@@ -93,7 +93,7 @@ int Run(const Flags& flags) {
 void AddExplainCommand(CLI::App& app, CommandBody* body) {
   CLI::App* command =
       app.add_subcommand("explain", "Print what one rank would do in a step, before anything runs.");
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<ExplainFlags>();
   command->add_option("--config", flags->config, "The recipe, a .textproto file")
       ->type_name("FILE")
       ->required();
@@ -126,7 +126,7 @@ void AddExplainCommand(CLI::App& app, CommandBody* body) {
       "ranks, no\n"
       "MPI and no data, whatever the size of the mesh.\n"
       "Example: trireme explain --config configs/tiny_llama.textproto --rank 1 --set mesh.tp=2");
-  command->callback([flags, body] { *body = [flags] { return Run(*flags); }; });
+  command->callback([flags, body] { *body = [flags] { return Explain(*flags); }; });
 }
 
 }  // namespace trireme

@@ -15,7 +15,7 @@
 namespace trireme {
 namespace {
 
-struct Flags {
+struct GenerateFlags {
   std::string checkpoint;
   std::string prompt;
   int64_t tokens = 0;
@@ -33,7 +33,7 @@ absl::StatusOr<Config> ConfigOf(const CheckpointReader& checkpoint) {
 
 // The tokenizer that the model was trained with. Without a flag: the byte tokenizer if it is that one, which
 // needs no file, else the one in the folder of the training data.
-absl::StatusOr<std::shared_ptr<const Tokenizer>> TokenizerOf(const Flags& flags, const Config& config,
+absl::StatusOr<std::shared_ptr<const Tokenizer>> TokenizerOf(const GenerateFlags& flags, const Config& config,
                                                              const CheckpointState& state) {
   if (flags.tokenizer.empty() && state.tokenizer_digest == DigestHex(MakeByteTokenizer()->digest())) {
     return MakeByteTokenizer();
@@ -63,7 +63,7 @@ void Print(absl::string_view bytes) {
   std::fflush(stdout);
 }
 
-absl::Status Continue(const Flags& flags, const Tokenizer& tokenizer, Generator& generator) {
+absl::Status Continue(const GenerateFlags& flags, const Tokenizer& tokenizer, Generator& generator) {
   // An empty prompt is the beginning of a document, which stands behind the end of another.
   std::vector<int32_t> tokens = {tokenizer.document_end()};
   if (!flags.prompt.empty()) {
@@ -84,7 +84,7 @@ absl::Status Continue(const Flags& flags, const Tokenizer& tokenizer, Generator&
   return absl::OkStatus();
 }
 
-absl::Status Generate(const Flags& flags) {
+absl::Status Generate(const GenerateFlags& flags) {
   const std::unique_ptr<Storage> storage = NewPosixStorage();
   auto checkpoint = CheckpointReader::Open(flags.checkpoint, *storage);
   if (!checkpoint.ok()) return checkpoint.status();
@@ -108,7 +108,7 @@ absl::Status Generate(const Flags& flags) {
 
 void AddGenerateCommand(CLI::App& app, CommandBody* body) {
   CLI::App* command = app.add_subcommand("generate", "Continue a prompt with the model of a checkpoint.");
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<GenerateFlags>();
   command->add_option("--checkpoint", flags->checkpoint, "A checkpoint's directory, or a run's (its newest)")
       ->required();
   command->add_option("--prompt", flags->prompt, "Text to continue; empty: the beginning of a document")

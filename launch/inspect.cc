@@ -11,13 +11,13 @@
 namespace trireme {
 namespace {
 
-struct Flags {
+struct InspectFlags {
   std::string path;
   std::string against;
   bool headers_only = false;
 };
 
-absl::StatusOr<std::string> Describe(const Flags& flags) {
+absl::StatusOr<std::string> Describe(const InspectFlags& flags) {
   if (!flags.against.empty()) return DescribeAgainst(flags.path, flags.against);
   if (IsTokenData(flags.path)) return DescribeTokenData(flags.path);
   const std::unique_ptr<Storage> storage = NewPosixStorage();
@@ -31,7 +31,7 @@ absl::StatusOr<std::string> Describe(const Flags& flags) {
       words.status().message()));
 }
 
-int Run(const Flags& flags) {
+int Inspect(const InspectFlags& flags) {
   const absl::StatusOr<std::string> words = Describe(flags);
   if (!words.ok()) {
     PrintError(words.status());
@@ -46,7 +46,7 @@ int Run(const Flags& flags) {
 void AddInspectCommand(CLI::App& app, CommandBody* body) {
   CLI::App* command =
       app.add_subcommand("inspect", "Say in words what a checkpoint or token data holds, and check it.");
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<InspectFlags>();
   command
       ->add_option(
           "path", flags->path,
@@ -64,7 +64,7 @@ void AddInspectCommand(CLI::App& app, CommandBody* body) {
       "Everything is read and every checksum compared; damage ends with status 65, naming the file and the "
       "byte.\n"
       "Example: trireme inspect runs/quickstart/data/train --against runs/quickstart/data/validation");
-  command->callback([flags, body] { *body = [flags] { return Run(*flags); }; });
+  command->callback([flags, body] { *body = [flags] { return Inspect(*flags); }; });
 }
 
 }  // namespace trireme

@@ -6,6 +6,8 @@
 #include "configs/exit_codes.h"
 #include "launch/command.h"
 
+// NOLINTNEXTLINE(bugprone-exception-escape): what CLI11 throws outside of parse is a command declared
+// wrongly.
 int main(int argc, char** argv) {
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);

@@ -3,20 +3,16 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <memory>
 
 #include "absl/strings/str_format.h"
 #include "configs/exit_codes.h"
 #include "launch/command.h"
+#include "runtime/clock.h"
 
 namespace trireme {
 namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 double Megabytes(int64_t bytes) {
   return static_cast<double>(bytes) / 1e6;
@@ -26,7 +22,7 @@ double Megabytes(int64_t bytes) {
 class ProgressPrinter {
  public:
   void operator()(const PrepareProgress& progress) {
-    const double now = Now();
+    const double now = NowSeconds();
     if (progress.stage != stage_) {
       EndLine();
       stage_ = progress.stage;
@@ -72,13 +68,13 @@ void PrintReport(const PrepareReport& report, double seconds) {
                report.vocab_size, Megabytes(bytes), seconds, Megabytes(bytes) / seconds);
 }
 
-int Run(const PrepareOptions& options) {
+int PrepareTokens(const PrepareOptions& options) {
   if (absl::Status status = CheckPrepareOptions(options); !status.ok()) {
     PrintError(status);
     return kExitConfig;
   }
   ProgressPrinter printer;
-  const double begin = Now();
+  const double begin = NowSeconds();
   const absl::StatusOr<PrepareReport> report =
       Prepare(options, [&printer](const PrepareProgress& progress) { printer(progress); });
   printer.EndLine();
@@ -86,7 +82,7 @@ int Run(const PrepareOptions& options) {
     PrintError(report.status());
     return ExitCodeFor(report.status());
   }
-  PrintReport(*report, Now() - begin);
+  PrintReport(*report, NowSeconds() - begin);
   return kExitFinished;
 }
 
@@ -131,7 +127,7 @@ void AddPrepareCommand(CLI::App& app, CommandBody* body) {
       "file is one document, a .jsonl file one a line. The format stands in data/FORMAT.md.\n"
       "Example: trireme prepare --input book.txt notes/ --output runs/data --tokenizer byte "
       "--validation-share 0.05");
-  command->callback([options, body] { *body = [options] { return Run(*options); }; });
+  command->callback([options, body] { *body = [options] { return PrepareTokens(*options); }; });
 }
 
 }  // namespace trireme

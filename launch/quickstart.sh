@@ -127,12 +127,14 @@ new_run_directory() {
   straight="$directory/run-$n/uninterrupted"
 }
 
-# start_training RUN STEPS RESUME [OPTION...]. The schedule is told its end, so that a run of fewer steps follows the same curve.
+# start_training RUN STEPS RESUME [OPTION...]. The schedule is told its end, so that a run of fewer steps follows the same curve,
+# and its warm-up is a tenth of it, as in the recipe.
 start_training() {
   local where="$1" until="$2" resume="$3"
   shift 3
   local settings=(
     --set "run.directory=$where" --set "train.steps=$until" --set "learning_rate_schedule.decay_steps=$steps"
+    --set "learning_rate_schedule.warmup_steps=$((steps / 10))"
     --set "data.path=$data/train" --set "data.validation_path=$data/validation"
   )
   if ((ranks % 2 == 0)); then settings+=(--set mesh.tp=2); fi

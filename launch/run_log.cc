@@ -1,19 +1,15 @@
 #include "launch/run_log.h"
 
 #include <cerrno>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "runtime/clock.h"
 
 namespace trireme {
 namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::string Duration(double seconds) {
   const int64_t s = std::llround(seconds);
@@ -66,8 +62,8 @@ absl::Status RunLog::Add(const StepRecord& r) {
                    ", \"tokens_per_second\": ", JsonNumber(r.tokens_per_second),
                    ", \"mfu\": ", JsonNumber(r.mfu), ", \"peak_rss_bytes\": ", r.peak_rss_bytes, "}\n"));
   seconds_per_step_ = seconds_per_step_ == 0 ? r.seconds : 0.9 * seconds_per_step_ + 0.1 * r.seconds;
-  if (Now() - last_print_ >= 1 || r.step == last_step_) {
-    last_print_ = Now();
+  if (NowSeconds() - last_print_ >= 1 || r.step == last_step_) {
+    last_print_ = NowSeconds();
     std::printf("step %*lld/%lld  loss %.4f  norm %.3f  lr %.3g  %.0f tokens/s  mfu %.1f%%  left %s\n",
                 static_cast<int>(std::to_string(last_step_).size()), static_cast<long long>(r.step),
                 static_cast<long long>(last_step_), r.loss, r.gradient_norm, r.learning_rate,

@@ -138,7 +138,7 @@ case "$mode" in
   all)
     section "format: clang-format" check check_format
     section "release: build and every test" release_tests
-    section "lint: clang-tidy" check run_child launch/lint.sh build
+    section "lint: clang-tidy" check run_child launch/lint.sh
     section "asan: every test under AddressSanitizer and UndefinedBehaviorSanitizer" asan_tests
     section "tsan: the tests labelled threads under ThreadSanitizer" tsan_tests
     if command -v nvcc >/dev/null && [[ -f runtime/cuda/CMakeLists.txt ]]; then

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <optional>
@@ -28,6 +27,7 @@
 #include "launch/stop_signal.h"
 #include "launch/trainer.h"
 #include "launch/training_data.h"
+#include "runtime/clock.h"
 #include "runtime/cpu/cpu_device.h"
 
 namespace trireme {
@@ -35,10 +35,6 @@ namespace {
 
 // After so many steps in a row without a finite gradient a run does not recover.
 constexpr int kMostSkippedSteps = 20;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 int64_t PeakRssBytes() {
   rusage usage = {};
@@ -232,10 +228,10 @@ class TrainingRun {
 
   int Step() {
     const int64_t step = state_.step + 1;
-    const double begin = Now();
+    const double begin = NowSeconds();
     const double learning_rate = LearningRate(config_, step);
     const StepResult result = trainer_->Step(learning_rate, [this](int) { return OrAbort(data_->Next()); });
-    const double seconds = Now() - begin;
+    const double seconds = NowSeconds() - begin;
     state_.step = step;
     state_.tokens_seen += plan_.batch.tokens();
     state_.positions[0].samples += plan_.batch.global_batch;

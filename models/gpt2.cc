@@ -13,12 +13,6 @@
 #include "runtime/ops/linear.h"
 
 namespace trireme {
-namespace {
-
-constexpr double kDeviation = 0.02;
-
-}  // namespace
-
 Tensor Gpt2::Norm(const std::string& name, Tensor x) const {
   Recorder& recorder = x.recorder();
   const Tensor gain = recorder.Parameters({StreamVector(name + ".weight", hidden_size(), 1)});
@@ -31,7 +25,8 @@ Tensor Gpt2::ColumnParallel(const std::string& name, Tensor x, int64_t out,
   const int64_t in = hidden_size(), num_parts = static_cast<int64_t>(parts.size());
   std::vector<Parameter> weights, biases;
   for (int64_t i = 0; i < num_parts; ++i) {
-    Parameter weight = Matrix(absl::StrCat(name, ".weight", parts[i]), out / num_parts, in, 0, kDeviation);
+    Parameter weight =
+        Matrix(absl::StrCat(name, ".weight", parts[i]), out / num_parts, in, 0, kInitialDeviation);
     weight.disk_name = name + ".weight";
     weight.disk_shape = {in, out};
     weight.disk_row = i * out / num_parts;
@@ -50,7 +45,7 @@ Tensor Gpt2::ColumnParallel(const std::string& name, Tensor x, int64_t out,
 Tensor Gpt2::RowParallel(const std::string& name, Tensor x, int64_t in) const {
   // What writes to the residual stream starts smaller, so that the stream's variance does not grow with
   // depth.
-  const double deviation = kDeviation / std::sqrt(2.0 * num_blocks());
+  const double deviation = kInitialDeviation / std::sqrt(2.0 * num_blocks());
   Parameter weight = Matrix(name + ".weight", hidden_size(), in, 1, deviation);
   weight.disk_name = weight.name;
   weight.disk_shape = {in, hidden_size()};
@@ -61,9 +56,9 @@ Tensor Gpt2::RowParallel(const std::string& name, Tensor x, int64_t in) const {
 
 Tensor Gpt2::Embed(Recorder& recorder, const Batch& batch) const {
   const Tensor tokens = recorder.Parameters(
-      {VocabularyMatrix(embedding_name(), vocabulary(), hidden_size(), kDeviation, recorder)});
-  Parameter positions =
-      Matrix("transformer.wpe.weight", config_.max_position_embeddings(), hidden_size(), 0, kDeviation / 2);
+      {VocabularyMatrix(embedding_name(), vocabulary(), hidden_size(), kInitialDeviation, recorder)});
+  Parameter positions = Matrix("transformer.wpe.weight", config_.max_position_embeddings(), hidden_size(), 0,
+                               kInitialDeviation / 2);
   positions.layout = {kReplicate, kInvariant};
   const Tensor x =
       ToStream(Embedding(batch.ids, tokens)) + Embedding(batch.positions, recorder.Parameters({positions}));
@@ -96,7 +91,8 @@ Tensor Gpt2::FinalNorm(Tensor x) const {
 
 Tensor Gpt2::HeadWeight(Recorder& recorder) const {
   const std::string name = ties_embedding() ? embedding_name() : "lm_head.weight";
-  return recorder.Parameters({VocabularyMatrix(name, vocabulary(), hidden_size(), kDeviation, recorder)});
+  return recorder.Parameters(
+      {VocabularyMatrix(name, vocabulary(), hidden_size(), kInitialDeviation, recorder)});
 }
 
 }  // namespace trireme

@@ -12,6 +12,9 @@
 
 namespace trireme {
 
+// The deviation of initial weights, GPT-2's and LLaMA's.
+inline constexpr double kInitialDeviation = 0.02;
+
 // Tokens are sharded over dp and cp; tensor-parallel ranks hold the same stream.
 inline Layout StreamLayout() {
   return {Shard(0), kInvariant};

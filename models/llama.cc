@@ -14,15 +14,9 @@
 #include "runtime/ops/rope.h"
 
 namespace trireme {
-namespace {
-
-constexpr double kDeviation = 0.02;
-
-}  // namespace
-
 // What writes to the residual stream starts smaller, so that the stream's variance does not grow with depth.
 double Llama::ResidualDeviation() const {
-  return kDeviation / std::sqrt(2.0 * config_.num_hidden_layers());
+  return kInitialDeviation / std::sqrt(2.0 * config_.num_hidden_layers());
 }
 
 Tensor Llama::Norm(const std::string& name, Tensor x) const {
@@ -32,7 +26,7 @@ Tensor Llama::Norm(const std::string& name, Tensor x) const {
 
 Tensor Llama::Embed(Recorder& recorder, const Batch& batch) const {
   const Tensor table = recorder.Parameters(
-      {VocabularyMatrix(embedding_name(), vocabulary(), hidden_size(), kDeviation, recorder)});
+      {VocabularyMatrix(embedding_name(), vocabulary(), hidden_size(), kInitialDeviation, recorder)});
   const Tensor x = ToStream(Embedding(batch.ids, table));
   return Dropout(x, batch.token_index, config_.dropout(), seed_, "embedding.dropout");
 }
@@ -53,9 +47,9 @@ Tensor Llama::Attend(const std::string& name, Tensor x, const Batch& batch) cons
   const int64_t d = hidden_size(), h = config_.num_attention_heads(), k = config_.num_key_value_heads();
   const int64_t a = d / h, tp = recorder.mesh()[Axis::kTp];
   const HeadShape heads = {h / tp, k / tp, a};
-  const Tensor w_qkv = recorder.Parameters({Matrix(name + ".q_proj.weight", h * a, d, 0, kDeviation),
-                                            Matrix(name + ".k_proj.weight", k * a, d, 0, kDeviation),
-                                            Matrix(name + ".v_proj.weight", k * a, d, 0, kDeviation)});
+  const Tensor w_qkv = recorder.Parameters({Matrix(name + ".q_proj.weight", h * a, d, 0, kInitialDeviation),
+                                            Matrix(name + ".k_proj.weight", k * a, d, 0, kInitialDeviation),
+                                            Matrix(name + ".v_proj.weight", k * a, d, 0, kInitialDeviation)});
   const Tensor w_out =
       recorder.Parameters({Matrix(name + ".o_proj.weight", d, h * a, 1, ResidualDeviation())});
   const Tensor qkv = Rope(Linear(x, w_qkv), batch.positions, heads, config_.rope_theta());
@@ -65,8 +59,9 @@ Tensor Llama::Attend(const std::string& name, Tensor x, const Batch& batch) cons
 Tensor Llama::FeedForward(const std::string& name, Tensor x) const {
   Recorder& recorder = x.recorder();
   const int64_t d = hidden_size(), f = config_.intermediate_size();
-  const Tensor w_gate_up = recorder.Parameters({Matrix(name + ".gate_proj.weight", f, d, 0, kDeviation),
-                                                Matrix(name + ".up_proj.weight", f, d, 0, kDeviation)});
+  const Tensor w_gate_up =
+      recorder.Parameters({Matrix(name + ".gate_proj.weight", f, d, 0, kInitialDeviation),
+                           Matrix(name + ".up_proj.weight", f, d, 0, kInitialDeviation)});
   const Tensor w_down =
       recorder.Parameters({Matrix(name + ".down_proj.weight", d, f, 1, ResidualDeviation())});
   return Linear(SwiGlu(Linear(x, w_gate_up)), w_down);
@@ -78,7 +73,8 @@ Tensor Llama::FinalNorm(Tensor x) const {
 
 Tensor Llama::HeadWeight(Recorder& recorder) const {
   const std::string name = ties_embedding() ? embedding_name() : "lm_head.weight";
-  return recorder.Parameters({VocabularyMatrix(name, vocabulary(), hidden_size(), kDeviation, recorder)});
+  return recorder.Parameters(
+      {VocabularyMatrix(name, vocabulary(), hidden_size(), kInitialDeviation, recorder)});
 }
 
 }  // namespace trireme

@@ -99,7 +99,7 @@ void Mesh::ConnectStages() {
   const int stage = coordinate_[Axis::kPp];
   const int last = sizes_[Axis::kPp] - 1;
   const int others = world_.size() / sizes_[Axis::kPp];
-  const int line = GroupNumber(coordinate_, sizes_, Axis::kPp);
+  const int line = GroupNumber(coordinate_, sizes_, AxisSet(Axis::kPp));
   for (int parity = 0; parity < 2; ++parity) {
     const bool is_earlier = stage % 2 == parity;
     const int boundary = is_earlier ? stage : stage - 1;

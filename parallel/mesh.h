@@ -18,7 +18,7 @@ namespace trireme {
 class AxisSet {
  public:
   constexpr AxisSet() = default;
-  constexpr AxisSet(Axis axis) : bits_(1u << static_cast<int>(axis)) {}  // an axis is a set
+  constexpr explicit AxisSet(Axis axis) : bits_(1u << static_cast<int>(axis)) {}
   constexpr AxisSet(std::initializer_list<Axis> axes) {
     for (Axis axis : axes) bits_ |= 1u << static_cast<int>(axis);
   }

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "parallel/bytes.h"
 #include "parallel/reduction.h"
 
 namespace trireme {
@@ -16,19 +17,11 @@ constexpr int64_t kSmallBytes = 8192;
 // Lanes of one large reduction: while one adds, the other's messages travel.
 constexpr int64_t kLanes = 2;
 
-char* At(const void* data, int64_t offset) {
-  return const_cast<char*>(static_cast<const char*>(data)) + offset;
-}
-
-void Move(const void* from, void* to, int64_t bytes) {
-  if (from != to && bytes > 0) std::memmove(to, from, bytes);
-}
-
-void Send(std::vector<Message>& messages, const char* data, int64_t bytes, int peer) {
+void Send(std::vector<LaneMessage>& messages, const char* data, int64_t bytes, int peer) {
   if (bytes > 0) messages.push_back({true, const_cast<char*>(data), bytes, peer});
 }
 
-void Receive(std::vector<Message>& messages, char* data, int64_t bytes, int peer) {
+void Receive(std::vector<LaneMessage>& messages, char* data, int64_t bytes, int peer) {
   if (bytes > 0) messages.push_back({false, data, bytes, peer});
 }
 
@@ -46,16 +39,16 @@ void ForEachPeer(const Group& group, F&& f) {
 // All messages in one phase.
 class SinglePhase : public MessageLane {
  public:
-  explicit SinglePhase(std::vector<Message> messages) : messages_(std::move(messages)) {}
+  explicit SinglePhase(std::vector<LaneMessage> messages) : messages_(std::move(messages)) {}
 
-  bool Next(std::vector<Message>& messages) override {
+  bool Next(std::vector<LaneMessage>& messages) override {
     if (std::exchange(is_sent_, true)) return false;
     messages.insert(messages.end(), messages_.begin(), messages_.end());
     return true;
   }
 
  private:
-  std::vector<Message> messages_;
+  std::vector<LaneMessage> messages_;
   bool is_sent_ = false;
 };
 
@@ -97,7 +90,7 @@ class SmallAllReduce : public MessageLane {
   SmallAllReduce(Group group, const Reduction& what, int64_t count, StagingPool& pool)
       : group_(group), what_(what), count_(count), staging_(pool.Take(Bytes() * group.size)) {}
 
-  bool Next(std::vector<Message>& messages) override {
+  bool Next(std::vector<LaneMessage>& messages) override {
     if (std::exchange(is_sent_, true)) {
       ReduceStaged(group_, staging_.data(), Bytes(), At(what_.in, 0), At(what_.out, 0), count_, what_);
       return false;
@@ -129,7 +122,7 @@ class SlicedAllReduce : public MessageLane {
         stride_((piece_length + group.size - 1) / group.size * SizeOf(what.dtype)),
         staging_(pool.Take(stride_ * group.size)) {}
 
-  bool Next(std::vector<Message>& messages) override {
+  bool Next(std::vector<LaneMessage>& messages) override {
     if (phase_ == Phase::kGathering) {
       ReduceMySlice(messages);
       phase_ = Phase::kReturning;
@@ -151,14 +144,14 @@ class SlicedAllReduce : public MessageLane {
   int64_t Begin(int r) const { return (pieces_.begin() + pieces_.length() * r / group_.size) * Element(); }
   int64_t Bytes(int r) const { return Begin(r + 1) - Begin(r); }
 
-  void GatherMySlice(std::vector<Message>& messages) {
+  void GatherMySlice(std::vector<LaneMessage>& messages) {
     ForEachPeer(group_, [&](int peer) {
       Receive(messages, staging_.data() + peer * stride_, Bytes(group_.rank), peer);
       Send(messages, At(what_.in, Begin(peer)), Bytes(peer), peer);
     });
   }
 
-  void ReduceMySlice(std::vector<Message>& messages) {
+  void ReduceMySlice(std::vector<LaneMessage>& messages) {
     char* sum = At(what_.out, Begin(group_.rank));
     ReduceStaged(group_, staging_.data(), stride_, At(what_.in, Begin(group_.rank)), sum,
                  Bytes(group_.rank) / Element(), what_);
@@ -188,7 +181,7 @@ class PiecedReduceScatter : public MessageLane {
         stride_(piece_length * SizeOf(what.dtype)),
         staging_(pool.Take(stride_ * group.size)) {}
 
-  bool Next(std::vector<Message>& messages) override {
+  bool Next(std::vector<LaneMessage>& messages) override {
     if (is_gathering_) {
       ReduceStaged(group_, staging_.data(), stride_, At(what_.in, group_.rank * block_bytes_ + Begin()),
                    At(what_.out, Begin()), pieces_.length(), what_);
@@ -228,7 +221,7 @@ class AllToAllInPlace : public MessageLane {
         stride_(piece_bytes),
         staging_(pool.Take(stride_ * group.size)) {}
 
-  bool Next(std::vector<Message>& messages) override {
+  bool Next(std::vector<LaneMessage>& messages) override {
     if (std::exchange(is_sent_, true)) pieces_.Advance();
     if (pieces_.at_end()) return false;
     ForEachPeer(group_, [&](int peer) {
@@ -279,8 +272,8 @@ MessageLanes LaneFactory::AllReduce(const void* in, void* out, int64_t count, DT
 }
 
 MessageLanes LaneFactory::AllGather(const void* in, void* out, int64_t bytes) const {
-  Move(in, At(out, rank_ * bytes), bytes);
-  std::vector<Message> messages;
+  MoveBytes(in, At(out, rank_ * bytes), bytes);
+  std::vector<LaneMessage> messages;
   ForEachPeer(Group{rank_, size_}, [&](int peer) {
     Receive(messages, At(out, peer * bytes), bytes, peer);
     Send(messages, At(in, 0), bytes, peer);
@@ -307,8 +300,8 @@ MessageLanes LaneFactory::AllToAll(const void* in, void* out, int64_t bytes) con
       return std::make_unique<AllToAllInPlace>(group, out, bytes, pieces, length, staging_);
     });
   }
-  Move(At(in, rank_ * bytes), At(out, rank_ * bytes), bytes);
-  std::vector<Message> messages;
+  MoveBytes(At(in, rank_ * bytes), At(out, rank_ * bytes), bytes);
+  std::vector<LaneMessage> messages;
   ForEachPeer(group, [&](int peer) {
     Receive(messages, At(out, peer * bytes), bytes, peer);
     Send(messages, At(in, peer * bytes), bytes, peer);
@@ -320,7 +313,7 @@ MessageLanes LaneFactory::AllToAll(const void* in, void* out, int64_t bytes) con
 
 MessageLanes LaneFactory::Broadcast(void* data, int64_t bytes, int root) const {
   CHECK(root >= 0 && root < size_) << "root " << root << " of " << size_;
-  std::vector<Message> messages;
+  std::vector<LaneMessage> messages;
   if (rank_ == root) {
     ForEachPeer(Group{rank_, size_}, [&](int peer) { Send(messages, At(data, 0), bytes, peer); });
   } else {
@@ -331,11 +324,11 @@ MessageLanes LaneFactory::Broadcast(void* data, int64_t bytes, int root) const {
   return lanes;
 }
 
-MessageLanes LaneFactory::Single(const Message& message) const {
+MessageLanes LaneFactory::Single(const LaneMessage& message) const {
   CHECK(message.peer >= 0 && message.peer < size_ && message.peer != rank_)
       << "rank " << rank_ << " of " << size_ << ", peer " << message.peer;
   MessageLanes lanes;
-  if (message.bytes > 0) lanes.push_back(std::make_unique<SinglePhase>(std::vector<Message>{message}));
+  if (message.bytes > 0) lanes.push_back(std::make_unique<SinglePhase>(std::vector<LaneMessage>{message}));
   return lanes;
 }
 

@@ -18,7 +18,7 @@
 
 namespace trireme {
 
-struct Message {
+struct LaneMessage {
   bool is_send = false;
   void* data = nullptr;  // only read, by a send
   int64_t bytes = 0;     // above 0
@@ -34,7 +34,7 @@ class MessageLane {
   // Appends the messages of the next phase, which may be none, having done the local work that follows the
   // phase before, whose messages have all arrived and left. False, and nothing appended, when there is no
   // further phase.
-  virtual bool Next(std::vector<Message>& messages) = 0;
+  virtual bool Next(std::vector<LaneMessage>& messages) = 0;
 };
 
 using MessageLanes = std::vector<std::unique_ptr<MessageLane>>;
@@ -53,7 +53,7 @@ class LaneFactory {
   MessageLanes AllToAll(const void* in, void* out, int64_t bytes) const;
   MessageLanes Broadcast(void* data, int64_t bytes, int root) const;
   // One message.
-  MessageLanes Single(const Message& message) const;
+  MessageLanes Single(const LaneMessage& message) const;
 
  private:
   const int rank_;

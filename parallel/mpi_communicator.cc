@@ -30,7 +30,7 @@ constexpr int kNumLaneTags = 16384;  // the standard promises 32767
 constexpr auto kLongWait = std::chrono::seconds(60);
 
 // A ticket.
-struct Work {
+struct Operation {
   std::string name;
   MessageLanes
       lanes;  // kept until the wait, so that staging is taken and given back in the order of the program
@@ -46,7 +46,7 @@ class MpiEnvironment::Engine {
   explicit Engine(const MpiOptions& options) : options_(options) {}
 
   // `work` and `lane` stay where they are until the lane is through.
-  void Start(MPI_Comm comm, int tag, MessageLane& lane, Work& work) {
+  void Start(MPI_Comm comm, int tag, MessageLane& lane, Operation& work) {
     ++work.lanes_under_way;
     Continue(new LaneUnderWay{comm, tag, &lane, &work});
   }
@@ -66,7 +66,7 @@ class MpiEnvironment::Engine {
     MPI_Comm comm;
     int tag;
     MessageLane* lane;
-    Work* work;
+    Operation* work;
     int num_requests = 0;
   };
 
@@ -78,7 +78,7 @@ class MpiEnvironment::Engine {
   };
 
   void Continue(LaneUnderWay* lane);
-  void Post(LaneUnderWay* lane, const Message& message);
+  void Post(LaneUnderWay* lane, const LaneMessage& message);
   void CheckLength(const Transfer& transfer, const MPI_Status& status) const;
   void Forget(int num_done);
 
@@ -90,7 +90,7 @@ class MpiEnvironment::Engine {
   std::vector<int> done_;
   std::vector<MPI_Status> statuses_;
   std::vector<LaneUnderWay*> ready_;
-  std::vector<Message> messages_;
+  std::vector<LaneMessage> messages_;
 };
 
 // Starts phases until one has messages, or the lane is through.
@@ -98,14 +98,14 @@ void MpiEnvironment::Engine::Continue(LaneUnderWay* lane) {
   messages_.clear();
   while (lane->lane->Next(messages_)) {
     if (messages_.empty()) continue;
-    for (const Message& message : messages_) Post(lane, message);
+    for (const LaneMessage& message : messages_) Post(lane, message);
     return;
   }
   --lane->work->lanes_under_way;
   delete lane;
 }
 
-void MpiEnvironment::Engine::Post(LaneUnderWay* lane, const Message& message) {
+void MpiEnvironment::Engine::Post(LaneUnderWay* lane, const LaneMessage& message) {
   for (int64_t begin = 0; begin < message.bytes; begin += options_.max_message_bytes) {
     const int bytes = static_cast<int>(std::min(options_.max_message_bytes, message.bytes - begin));
     char* data = static_cast<char*>(message.data) + begin;
@@ -240,7 +240,7 @@ class MpiEnvironment::GroupOfMany : public Communicator {
     return Start(what, count, dtype, std::move(lanes),
                  [&](int lane) { return kPointToPointTag + 1 + (first + lane) % kNumLaneTags; });
   }
-  Ticket StartMessage(const char* what, int64_t count, DType dtype, const Message& message) {
+  Ticket StartMessage(const char* what, int64_t count, DType dtype, const LaneMessage& message) {
     return Start(absl::StrCat(what, " (peer ", message.peer, ")"), count, dtype, lanes_.Single(message),
                  [](int) { return kPointToPointTag; });
   }
@@ -254,7 +254,7 @@ class MpiEnvironment::GroupOfMany : public Communicator {
   const LaneFactory lanes_;
   int next_lane_ = 0;
   Ticket last_ticket_ = 0;
-  std::unordered_map<Ticket, std::unique_ptr<Work>> under_way_;
+  std::unordered_map<Ticket, std::unique_ptr<Operation>> under_way_;
 };
 
 Communicator::Ticket MpiEnvironment::GroupOfMany::Start(const std::string& what, int64_t count, DType dtype,
@@ -262,7 +262,7 @@ Communicator::Ticket MpiEnvironment::GroupOfMany::Start(const std::string& what,
                                                         const std::function<int(int)>& tag_of_lane) {
   CHECK_GE(count, 0);
   if (lanes.empty()) return 0;
-  auto work = std::make_unique<Work>();
+  auto work = std::make_unique<Operation>();
   work->name = absl::StrCat(what, " of ", count, " ", Name(dtype), " on rank ", rank_, " of ", size_);
   work->lanes = std::move(lanes);
   for (int i = 0; i < static_cast<int>(work->lanes.size()); ++i) {
@@ -276,7 +276,7 @@ void MpiEnvironment::GroupOfMany::Wait(Ticket ticket) {
   if (ticket == 0) return;
   const auto found = under_way_.find(ticket);
   CHECK(found != under_way_.end()) << "ticket " << ticket << " was never given, or has been waited for";
-  const Work& work = *found->second;
+  const Operation& work = *found->second;
   engine_.WaitUntil([&] { return work.lanes_under_way == 0; }, work.name);
   under_way_.erase(found);
 }

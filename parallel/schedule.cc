@@ -10,10 +10,6 @@
 namespace trireme {
 namespace {
 
-bool IsForward(const Work& work) {
-  return work.kind == Work::Kind::kForward;
-}
-
 // Where a stage's chunk stands among all chunks of the model.
 int Position(int chunk, const PipelinePlace& place) {
   return chunk * place.num_stages + place.stage;
@@ -23,7 +19,7 @@ int Position(int chunk, const PipelinePlace& place) {
 // none.
 int NeighbourPosition(const Work& work, const PipelinePlace& place, int step) {
   if (work.kind == Work::Kind::kBackwardWeight) return -1;
-  const int position = Position(work.chunk, place) + (IsForward(work) ? step : -step);
+  const int position = Position(work.chunk, place) + (work.is_forward() ? step : -step);
   return position < place.num_stages * place.num_chunks ? position : -1;
 }
 
@@ -77,7 +73,7 @@ int SendsTo(const Work& work, const PipelinePlace& place) {
 Work Consumer(const Work& work, const PipelinePlace& place) {
   const int position = NeighbourPosition(work, place, 1);
   CHECK_GE(position, 0) << ToString(work) << " of stage " << place.stage << " sends nothing";
-  return {IsForward(work) ? Work::Kind::kForward : Work::Kind::kBackward, position / place.num_stages,
+  return {work.is_forward() ? Work::Kind::kForward : Work::Kind::kBackward, position / place.num_stages,
           work.micro_batch};
 }
 
@@ -105,9 +101,9 @@ std::vector<PipelineEntry> WithMessages(const std::vector<Work>& work, const Pip
     if (ReceivesFrom(work[i], place) >= 0) entries.push_back({Kind::kWaitReceive, work[i]});
     entries.push_back({Kind::kCompute, work[i]});
     if (SendsTo(work[i], place) < 0) continue;
-    wait_for_send(last_sent[IsForward(work[i])]);
+    wait_for_send(last_sent[work[i].is_forward()]);
     entries.push_back({Kind::kStartSend, work[i]});
-    last_sent[IsForward(work[i])] = work[i];
+    last_sent[work[i].is_forward()] = work[i];
   }
   for (std::optional<Work>& sent : last_sent) wait_for_send(sent);
   return entries;

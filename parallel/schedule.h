@@ -19,6 +19,7 @@ struct Work {
   int chunk = 0;
   int micro_batch = 0;
 
+  bool is_forward() const { return kind == kForward; }
   bool operator==(const Work&) const = default;
 };
 

@@ -14,10 +14,6 @@ namespace {
 
 using Kind = Work::Kind;
 
-bool IsForward(const Work& work) {
-  return work.kind == Kind::kForward;
-}
-
 double Cost(const Work& work, const WorkCosts& costs) {
   switch (work.kind) {
     case Kind::kForward:
@@ -48,7 +44,7 @@ absl::Status Refuse(int stage, const Work& work, const char* why) {
 absl::Status Do(int stage, const Work& work, Progress& progress) {
   const bool does_input = work.kind == Kind::kBackward || work.kind == Kind::kBackwardInput;
   const bool does_weight = work.kind == Kind::kBackward || work.kind == Kind::kBackwardWeight;
-  if (IsForward(work)) {
+  if (work.is_forward()) {
     if (std::exchange(progress.forward, true)) return Refuse(stage, work, "comes twice");
     return absl::OkStatus();
   }
@@ -69,14 +65,14 @@ absl::Status CheckStage(int stage, const std::vector<Work>& work, int* max_in_fl
                         std::set<std::pair<int, int>>* done) {
   ProgressOfStage progress;
   int num_backward = 0;
-  for (const Work& w : work) num_backward += !IsForward(w);
+  for (const Work& w : work) num_backward += !w.is_forward();
   int in_flight = 0;
   *max_in_flight = 0;
   for (const Work& w : work) {
     Progress& p = progress[{w.chunk, w.micro_batch}];
     if (absl::Status status = Do(stage, w, p); !status.ok()) return status;
-    if (num_backward > 0 && IsForward(w)) *max_in_flight = std::max(*max_in_flight, ++in_flight);
-    if (!IsForward(w) && p.backward_weight) --in_flight;
+    if (num_backward > 0 && w.is_forward()) *max_in_flight = std::max(*max_in_flight, ++in_flight);
+    if (!w.is_forward() && p.backward_weight) --in_flight;
   }
   for (const auto& [key, p] : progress) {
     done->insert(key);
@@ -118,7 +114,7 @@ class Simulator {
 
   int num_stages() const { return static_cast<int>(lists_.size()); }
   PipelinePlace Place(int stage) const { return {stage, num_stages(), num_chunks_}; }
-  static std::tuple<bool, int, int> Key(const Work& w) { return {IsForward(w), w.chunk, w.micro_batch}; }
+  static std::tuple<bool, int, int> Key(const Work& w) { return {w.is_forward(), w.chunk, w.micro_batch}; }
 
   // Whether the stage's next entry could be done.
   bool Step(int stage);
@@ -149,7 +145,7 @@ bool Simulator::Step(int stage) {
       entry.kind == PipelineEntry::Kind::kStartSend || entry.kind == PipelineEntry::Kind::kWaitSend;
   const int from = is_send ? stage : ReceivesFrom(work, Place(stage));
   const int to = is_send ? SendsTo(work, Place(stage)) : stage;
-  Channel& channel = channels_[{from, to, IsForward(work)}];
+  Channel& channel = channels_[{from, to, work.is_forward()}];
   switch (entry.kind) {
     case PipelineEntry::Kind::kStartReceive:
       state.received[Key(work)] = channel.received.size();

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "parallel/bytes.h"
 #include "parallel/reduction.h"
 #include "parallel/thread_group.h"
 
@@ -34,18 +35,6 @@ const char* Name(CollectiveKind kind) {
       return "split";
   }
   return "?";
-}
-
-const char* At(const void* data, int64_t offset) {
-  return static_cast<const char*>(data) + offset;
-}
-char* At(void* data, int64_t offset) {
-  return static_cast<char*>(data) + offset;
-}
-
-// Copies, where the two are not the same bytes already: the forms in place.
-void Move(const void* from, void* to, int64_t bytes) {
-  if (from != to && bytes > 0) std::memcpy(to, from, bytes);
 }
 
 }  // namespace
@@ -105,7 +94,7 @@ void ThreadCollective::AllGather() {
   const int64_t bytes = signature.count * SizeOf(signature.dtype);
   for (const Arguments& to : of_rank) {
     for (size_t from = 0; from < of_rank.size(); ++from)
-      Move(of_rank[from].in, At(to.out, from * bytes), bytes);
+      MoveBytes(of_rank[from].in, At(to.out, from * bytes), bytes);
   }
 }
 
@@ -130,14 +119,14 @@ void ThreadCollective::AllToAll() {
   }
   for (size_t to = 0; to < of_rank.size(); ++to) {
     for (size_t from = 0; from < of_rank.size(); ++from) {
-      Move(At(of_rank[from].in, to * bytes), At(of_rank[to].out, from * bytes), bytes);
+      MoveBytes(At(of_rank[from].in, to * bytes), At(of_rank[to].out, from * bytes), bytes);
     }
   }
 }
 
 void ThreadCollective::Broadcast() {
   const int64_t bytes = signature.count * SizeOf(signature.dtype);
-  for (const Arguments& to : of_rank) Move(of_rank[signature.root].in, to.out, bytes);
+  for (const Arguments& to : of_rank) MoveBytes(of_rank[signature.root].in, to.out, bytes);
 }
 
 void ThreadCollective::Split() {

@@ -3,19 +3,11 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <chrono>
 
+#include "runtime/clock.h"
 #include "runtime/op_table.h"
 
 namespace trireme {
-namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-}  // namespace
-
 Executor::Executor(const StepPlan& plan, std::vector<MemoryPlan> memory, std::vector<Bindings> bindings,
                    Device& device, Options options)
     : plan_(plan),
@@ -104,7 +96,7 @@ Executor::BoundSegment Executor::Bind(int program, int segment, int slot) const 
 void Executor::RunSegment(const StepEntry& entry) {
   std::vector<std::vector<BoundSegment>>& slots = bound_[entry.program];
   for (const BoundOp& op : slots[std::min<size_t>(entry.slot, slots.size() - 1)][entry.segment]) {
-    const double begin = options_.profile != nullptr ? Now() : 0;
+    const double begin = options_.profile != nullptr ? NowSeconds() : 0;
     if (op.kernel == nullptr) {
       RunCollective(op);
     } else {
@@ -121,7 +113,7 @@ void Executor::RunSegment(const StepEntry& entry) {
     }
     if (num_under_way_ > 0) Progress();
     if (options_.profile != nullptr) {
-      const double seconds = Now() - begin;
+      const double seconds = NowSeconds() - begin;
       const int kind = static_cast<int>(op.op->kind);
       options_.profile->op_seconds[kind] += seconds;
       ++options_.profile->op_calls[kind];
@@ -210,10 +202,10 @@ void Executor::Run(const LoadFunction& load, double* losses) {
         ++num_under_way_;
         break;
       case StepKind::kWait: {
-        const double begin = options_.profile != nullptr ? Now() : 0;
+        const double begin = options_.profile != nullptr ? NowSeconds() : 0;
         options_.channels[plan_.entries[entry.started].channel]->Wait(tickets_[entry.started]);
         --num_under_way_;
-        if (options_.profile != nullptr) options_.profile->communication_seconds += Now() - begin;
+        if (options_.profile != nullptr) options_.profile->communication_seconds += NowSeconds() - begin;
         break;
       }
       case StepKind::kLoss:

@@ -10,8 +10,8 @@
 namespace trireme {
 namespace {
 
-struct AttentionShape {
-  AttentionShape(const Op& op, const View& qkv)
+struct PlainShape {
+  PlainShape(const Op& op, const View& qkv)
       : tokens(qkv.shape.rows()),
         cols(qkv.shape.cols()),
         query_heads(op.attributes.Int("query_heads")),
@@ -33,7 +33,7 @@ struct AttentionShape {
 
 template <typename T>
 void AttentionOf(const KernelArguments& a) {
-  const AttentionShape s(a.op, a.inputs[0]);
+  const PlainShape s(a.op, a.inputs[0]);
   const T* qkv = a.inputs[0].as<T>();
   const int32_t* lo = a.inputs[1].as<int32_t>();
   T* out = a.outputs[0].as<T>();
@@ -73,7 +73,7 @@ struct GradSums {
 
 // Adds query q of head h to the sums, and writes its dq.
 template <typename T>
-void AttentionGradOfQuery(const KernelArguments& a, const AttentionShape& s, const GradSums& sums, int64_t q,
+void AttentionGradOfQuery(const KernelArguments& a, const PlainShape& s, const GradSums& sums, int64_t q,
                           int64_t h) {
   const T* qkv = a.inputs[1].as<T>();
   const int64_t at = (q * s.query_heads + h) * s.size;
@@ -98,7 +98,7 @@ void AttentionGradOfQuery(const KernelArguments& a, const AttentionShape& s, con
 
 template <typename T>
 void AttentionGradOf(const KernelArguments& a) {
-  const AttentionShape s(a.op, a.inputs[1]);
+  const PlainShape s(a.op, a.inputs[1]);
   T* dqkv = a.outputs[0].as<T>();
   // A key head's gradients are one thread's: their sums are in the order of the queries whatever the threads.
 #pragma omp parallel for num_threads(a.num_threads)
@@ -124,7 +124,7 @@ void AttentionGradOf(const KernelArguments& a) {
 int64_t AttentionPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                      absl::Span<const View> outputs, int num_threads) {
   (void)outputs;
-  const AttentionShape s(op, inputs[0]);
+  const PlainShape s(op, inputs[0]);
   return num_threads * (s.tokens + s.size) * static_cast<int64_t>(sizeof(double));
 }
 
@@ -132,7 +132,7 @@ int64_t AttentionGradPlainWorkspaceBytes(const Op& op, absl::Span<const View> in
                                          absl::Span<const View> outputs, int num_threads) {
   (void)outputs;
   (void)num_threads;
-  const AttentionShape s(op, inputs[1]);
+  const PlainShape s(op, inputs[1]);
   return s.key_heads * (2 * s.tokens + 1) * s.size * static_cast<int64_t>(sizeof(double));
 }
 
