@@ -49,7 +49,7 @@ void RunGrid(const LaunchConfig& config) {
   block->RunGrid(config);
 }
 
-Block::Block() : pool_(&Block::FiberBody), threads_(kMaxThreads) {
+Block::Block() : pool_(&Block::FiberBody, kMaxThreads), threads_(kMaxThreads) {
   for (int i = 0; i < kMaxThreads; ++i) threads_[i].rank = i;
 }
 
@@ -69,7 +69,8 @@ void Block::RunGrid(const LaunchConfig& config) {
     warps_[w].members = lanes == kLanes ? ~0u : (1u << lanes) - 1;
   }
   shared_.StartLaunch(config.dynamic_shared_bytes);
-  if (RaceChecking() && race_checker_ == nullptr) race_checker_ = std::make_unique<RaceChecker>(shared_);
+  if (RaceChecking() && race_checker_ == nullptr)
+    race_checker_ = std::make_unique<RaceChecker>(shared_, pool_);
   race_ = RaceChecking() ? race_checker_.get() : nullptr;
   if (race_ != nullptr) race_->StartLaunch(num_threads_);
   const uint64_t num_blocks = uint64_t{config.grid.x} * config.grid.y * config.grid.z;

@@ -8,6 +8,9 @@
 #include <stdexcept>
 #include <string>
 
+// What of a kernel's own code the race checker must not see: the emulator's bookkeeping.
+#define TRIREME_NOT_OF_THE_KERNEL __attribute__((no_sanitize_thread))
+
 namespace trireme::emulator {
 
 // Where a kernel called the emulator.

@@ -5,8 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "tests/emulator/race_checker.h"
-
 struct CUstream_st {};
 struct CUevent_st {
   std::chrono::steady_clock::time_point recorded;
@@ -25,7 +23,6 @@ cudaError_t Allocate(void** pointer, size_t bytes) {
   if (bytes > kDeviceBytes || posix_memalign(pointer, kAlignment, bytes) != 0)
     return cudaErrorMemoryAllocation;
   std::memset(*pointer, 0xff, bytes);
-  trireme::emulator::TrackDeviceMemory(*pointer, bytes);
   return cudaSuccess;
 }
 
@@ -100,7 +97,6 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   return Allocate(pointer, bytes);
 }
 cudaError_t cudaFree(void* pointer) {
-  trireme::emulator::ForgetDeviceMemory(pointer);
   std::free(pointer);
   return cudaSuccess;
 }

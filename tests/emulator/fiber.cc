@@ -60,28 +60,33 @@ namespace {
 constexpr size_t kGuardBytes = 4096;
 constexpr size_t kStackBytes = kAddressSanitizer ? 256 * 1024 : 64 * 1024;
 
+[[noreturn]] void OutOfMemory() {
+  std::fprintf(stderr, "emulator: no memory for a stack\n");
+  std::abort();
+}
+
 }  // namespace
 
-FiberPool::FiberPool(void (*body)()) : body_(body) {}
+// Address space for all stacks; memory comes with their use.
+FiberPool::FiberPool(void (*body)(), int max_fibers)
+    : body_(body), region_bytes_(static_cast<size_t>(max_fibers) * (kGuardBytes + kStackBytes)) {
+  void* region = mmap(nullptr, region_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (region == MAP_FAILED) OutOfMemory();
+  region_ = static_cast<char*>(region);
+}
 
 FiberPool::~FiberPool() {
-  for (const auto& fiber : fibers_) {
-    UnpoisonMemory(fiber->stack_bottom, fiber->stack_bytes);
-    munmap(fiber->stack_bottom - kGuardBytes, kGuardBytes + kStackBytes);
-  }
+  for (const auto& fiber : fibers_) UnpoisonMemory(fiber->stack_bottom, fiber->stack_bytes);
+  munmap(region_, region_bytes_);
 }
 
 Fiber* FiberPool::Take() {
   if (free_.empty()) {
-    void* memory = mmap(nullptr, kGuardBytes + kStackBytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED || mprotect(memory, kGuardBytes, PROT_NONE) != 0) {
-      std::fprintf(stderr, "emulator: no memory for a stack\n");
-      std::abort();
-    }
+    char* bottom = region_ + fibers_.size() * (kGuardBytes + kStackBytes) + kGuardBytes;
+    if (mprotect(bottom, kStackBytes, PROT_READ | PROT_WRITE) != 0) OutOfMemory();
     fibers_.push_back(std::make_unique<Fiber>());
     Fiber* fiber = fibers_.back().get();
-    fiber->stack_bottom = static_cast<char*>(memory) + kGuardBytes;
+    fiber->stack_bottom = bottom;
     fiber->stack_bytes = kStackBytes;
     Prepare(fiber);
     free_.push_back(fiber);

@@ -20,7 +20,7 @@ class FiberPool {
  public:
   // Every fiber runs `body`, which must never return: it runs a thread, gives its fiber back and leaves by
   // SwitchTo; a fiber that is taken again goes on behind that SwitchTo.
-  explicit FiberPool(void (*body)());
+  FiberPool(void (*body)(), int max_fibers);
   ~FiberPool();
   FiberPool(const FiberPool&) = delete;
   FiberPool& operator=(const FiberPool&) = delete;
@@ -39,6 +39,8 @@ class FiberPool {
   // From main(): all fibers, wherever they were left, start anew when taken.
   void Reset();
 
+  bool IsStack(const void* address) const { return address >= region_ && address < region_ + region_bytes_; }
+
   // The start of every fiber; called by its first instructions only.
   void Enter();
 
@@ -46,6 +48,8 @@ class FiberPool {
   void Prepare(Fiber* fiber);
 
   void (*body_)();
+  size_t region_bytes_;
+  char* region_;  // of all stacks
   Fiber main_;
   Fiber* current_ = &main_;
   std::vector<std::unique_ptr<Fiber>> fibers_;

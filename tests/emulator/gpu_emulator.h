@@ -34,7 +34,7 @@ namespace trireme {
 namespace emulator {
 
 template <typename Array, typename Identity>
-Array* SharedArray(Identity, const char* name, Site site) {
+TRIREME_NOT_OF_THE_KERNEL Array* SharedArray(Identity, const char* name, Site site) {
   static constinit thread_local uint64_t placed_in = 0;
   static constinit thread_local void* array = nullptr;
   Block& block = CurrentBlock();

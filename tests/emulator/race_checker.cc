@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
-#include <mutex>
 
 #include "tests/emulator/block.h"
 #include "tests/emulator/failure.h"
@@ -16,15 +15,6 @@ constexpr uintptr_t kPageBytes = 4096;
 constexpr uint32_t kIsSite = 1u << 31;  // of Epoch::place: an index into sites_, else an instruction
 
 std::atomic<bool> race_checking = false;
-
-struct DeviceMemory {
-  std::mutex mutex;
-  std::map<uintptr_t, size_t> ranges;
-};
-DeviceMemory& Allocations() {
-  static auto* memory = new DeviceMemory;  // outlives every user
-  return *memory;
-}
 
 const char* Name(Access access) {
   switch (access) {
@@ -73,28 +63,8 @@ void OnAccess(const void* address, size_t bytes, Access access, const void* inst
   if (!wrong.empty()) block->Fail(wrong);
 }
 
-void TrackDeviceMemory(const void* begin, size_t bytes) {
-  if (!RaceChecking()) return;
-  const std::lock_guard lock(Allocations().mutex);
-  Allocations().ranges[reinterpret_cast<uintptr_t>(begin)] = bytes;
-}
-void ForgetDeviceMemory(const void* begin) {
-  if (!RaceChecking()) return;
-  const std::lock_guard lock(Allocations().mutex);
-  Allocations().ranges.erase(reinterpret_cast<uintptr_t>(begin));
-}
-bool FindDeviceMemory(const void* address, size_t bytes, uintptr_t* begin) {
-  const std::lock_guard lock(Allocations().mutex);
-  const auto at = reinterpret_cast<uintptr_t>(address);
-  auto range = Allocations().ranges.upper_bound(at);
-  if (range == Allocations().ranges.begin()) return false;
-  --range;
-  *begin = range->first;
-  return at + bytes <= range->first + range->second;
-}
-
-RaceChecker::RaceChecker(const SharedMemory& shared)
-    : shared_(shared), shared_cells_(SharedMemory::kArenaBytes) {}
+RaceChecker::RaceChecker(const SharedMemory& shared, const FiberPool& pool)
+    : shared_(shared), pool_(pool), shared_cells_(SharedMemory::kArenaBytes) {}
 
 void RaceChecker::StartLaunch(int num_threads) {
   num_threads_ = num_threads;
@@ -131,17 +101,12 @@ std::string RaceChecker::CheckPlace(int thread, const void* address, size_t byte
   const Epoch now = {block_, clock_[thread], place, static_cast<uint16_t>(thread), access};
   for (size_t byte = 0; byte < bytes; ++byte) {
     const auto* at = static_cast<const char*>(address) + byte;
-    Cell* cell = CellsOf(at, 1, &is_shared);
+    Cell* cell = CellOf(at, &is_shared);
     if (cell == nullptr) return "";
     if (is_shared && shared_.Locate(at).empty())
       return "access outside every shared array at " + Describe(now);
     const std::string wrong = CheckCell(*cell, now, is_shared);
-    if (!wrong.empty()) {
-      uintptr_t begin = reinterpret_cast<uintptr_t>(at);
-      if (is_shared) return wrong + ", " + shared_.Locate(at);
-      FindDeviceMemory(at, 1, &begin);
-      return wrong + ", device memory + " + std::to_string(reinterpret_cast<uintptr_t>(at) - begin);
-    }
+    if (!wrong.empty()) return wrong + ", " + (is_shared ? shared_.Locate(at) : "global memory");
     Remember(*cell, now, is_shared);
   }
   if (access == Access::kAtomic && !is_shared) OrderBlocks(address, thread);
@@ -151,23 +116,21 @@ std::string RaceChecker::CheckPlace(int thread, const void* address, size_t byte
 void RaceChecker::MarkWritten(const void* address, size_t bytes) {
   bool is_shared = false;
   for (size_t byte = 0; byte < bytes; ++byte) {
-    Cell* cell = CellsOf(static_cast<const char*>(address) + byte, 1, &is_shared);
+    Cell* cell = CellOf(static_cast<const char*>(address) + byte, &is_shared);
     if (cell != nullptr) *cell = {{block_, 0, 0, 0, Access::kWrite}, {}};
   }
 }
 
-RaceChecker::Cell* RaceChecker::CellsOf(const void* address, size_t bytes, bool* is_shared) {
+// nullptr: on the stack of a thread, its own.
+RaceChecker::Cell* RaceChecker::CellOf(const void* address, bool* is_shared) {
   const auto at = reinterpret_cast<uintptr_t>(address);
   const auto arena = reinterpret_cast<uintptr_t>(shared_.base());
   *is_shared = at >= arena && at < arena + SharedMemory::kArenaBytes;
   if (*is_shared) return &shared_cells_[at - arena];
-  auto page = global_cells_.find(at / kPageBytes);
-  if (page == global_cells_.end()) {
-    uintptr_t begin = 0;
-    if (!FindDeviceMemory(address, bytes, &begin)) return nullptr;
-    page = global_cells_.emplace(at / kPageBytes, std::vector<Cell>(kPageBytes)).first;
-  }
-  return &page->second[at % kPageBytes];
+  if (pool_.IsStack(address)) return nullptr;
+  std::vector<Cell>& page = global_cells_[at / kPageBytes];
+  if (page.empty()) page.resize(kPageBytes);
+  return &page[at % kPageBytes];
 }
 
 std::string RaceChecker::CheckCell(Cell& cell, const Epoch& now, bool is_shared) {

@@ -23,6 +23,7 @@
 
 namespace trireme::emulator {
 
+class FiberPool;
 class SharedMemory;
 
 enum class Access : uint8_t { kRead, kWrite, kAtomic };
@@ -38,7 +39,7 @@ struct Epoch {
 
 class RaceChecker {
  public:
-  explicit RaceChecker(const SharedMemory& shared);
+  RaceChecker(const SharedMemory& shared, const FiberPool& pool);
 
   void StartLaunch(int num_threads);
   void StartBlock();
@@ -66,7 +67,7 @@ class RaceChecker {
   using Clocks = std::vector<uint32_t>;
 
   std::string CheckPlace(int thread, const void* address, size_t bytes, Access access, uint32_t place);
-  Cell* CellsOf(const void* address, size_t bytes, bool* is_shared);
+  Cell* CellOf(const void* address, bool* is_shared);
   std::string CheckCell(Cell& cell, const Epoch& now, bool is_shared);
   bool IsOrdered(const Epoch& before, const Epoch& now, bool is_shared) const;
   void OrderBlocks(const void* address, int thread);
@@ -75,6 +76,7 @@ class RaceChecker {
   std::string Describe(const Epoch& epoch) const;
 
   const SharedMemory& shared_;
+  const FiberPool& pool_;
   int num_threads_ = 0;
   uint32_t block_ = 0;
   uint32_t first_block_of_launch_ = 0;
@@ -97,12 +99,6 @@ bool RaceChecking();
 
 // Called by race_hooks.cc: an access by whatever is running, at its return address.
 void OnAccess(const void* address, size_t bytes, Access access, const void* instruction);
-
-// Called by the fake runtime.
-void TrackDeviceMemory(const void* begin, size_t bytes);
-void ForgetDeviceMemory(const void* begin);
-// Whether [address, address + bytes) is device memory; if so, the start of its allocation.
-bool FindDeviceMemory(const void* address, size_t bytes, uintptr_t* begin);
 
 }  // namespace trireme::emulator
 

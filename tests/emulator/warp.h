@@ -42,7 +42,8 @@ extern const WarpOp kReduceXor;
 
 // Takes part in `op` with this value and these arguments, and returns what the lane's column then holds.
 template <typename T>
-T CollectValue(const WarpOp& op, uint32_t mask, T value, int argument, int width, Site site) {
+TRIREME_NOT_OF_THE_KERNEL T CollectValue(const WarpOp& op, uint32_t mask, T value, int argument, int width,
+                                         Site site) {
   static_assert(sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8);
   Block& block = CurrentBlock();
   const int lane = block.current().lane();
