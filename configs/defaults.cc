@@ -28,6 +28,7 @@ constexpr Default kDefaults[] = {
     {"pipeline.virtual_stages", "1"},
     {"train.seed", "1"},
     {"train.dtype", "fp32"},
+    {"train.device", "auto"},
     {"optimizer.beta1", "0.9"},
     {"optimizer.beta2", "0.95"},
     {"optimizer.epsilon", "1e-8"},

@@ -98,6 +98,7 @@ const Choices kChoices[] = {
     {"parallel.recompute", {"none", "selective", "full"}},
     {"pipeline.schedule", {"1f1b", "gpipe"}},
     {"train.dtype", {"fp32", "bf16", "fp64"}},
+    {"train.device", {"auto", "cpu", "cuda"}},
     {"learning_rate_schedule.kind", {"constant", "cosine", "linear", "wsd"}},
 };
 

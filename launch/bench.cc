@@ -13,6 +13,7 @@
 #include "launch/bench_step.h"
 #include "launch/command.h"
 #include "launch/environment.h"
+#include "launch/open_device.h"
 #include "runtime/cpu/bench_products.h"
 
 namespace trireme {
@@ -47,7 +48,14 @@ int RunStep(const StepFlags& flags) {
   }
   StepBenchmark benchmark = flags.benchmark;
   benchmark.num_threads = flags.threads > 0 ? flags.threads : ReadEnvironment().num_threads;
-  const StepBenchmarkReport report = BenchmarkStep(*config, benchmark);
+  LaunchEnvironment environment = ReadEnvironment();
+  environment.num_threads = benchmark.num_threads;
+  const absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(*config, environment);
+  if (!device.ok()) {
+    PrintError(device.status());
+    return kExitConfig;
+  }
+  const StepBenchmarkReport report = BenchmarkStep(*config, benchmark, **device);
   std::fputs(report.ToString().c_str(), stdout);
   if (flags.json.empty()) return kExitFinished;
   std::ofstream file(flags.json, std::ios::binary);

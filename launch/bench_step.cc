@@ -11,8 +11,8 @@
 #include "launch/trainer.h"
 #include "parallel/self_communicator.h"
 #include "runtime/clock.h"
-#include "runtime/cpu/cpu_device.h"
 #include "runtime/cpu/gemm_peak.h"
+#include "runtime/cuda_backend.h"
 #include "runtime/op_table.h"
 #include "runtime/random.h"
 
@@ -91,15 +91,18 @@ std::vector<StepBenchmarkReport::Row> Rows(const StepProfile& profile, const Ste
 
 }  // namespace
 
-StepBenchmarkReport BenchmarkStep(const Config& config, const StepBenchmark& options) {
+StepBenchmarkReport BenchmarkStep(const Config& config, const StepBenchmark& options, Device& device) {
   CHECK_GE(options.num_steps, 1);
-  CpuDevice device(options.num_threads);
   StepBenchmarkReport report;
   report.device = device.description();
   report.dtype = config.train().dtype();
   report.num_threads = options.num_threads;
   const DType products = PrecisionOf(config).compute;
-  report.peak_gflops = MeasureGemmPeak(products, options.num_threads);
+  const auto measure_peak = [&] {
+    return device.is_host() ? MeasureGemmPeak(products, options.num_threads)
+                            : MeasureCudaGemmPeak(products, device);
+  };
+  report.peak_gflops = measure_peak();
 
   SelfCommunicator world;
   absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, MeshSizes(config));
@@ -108,23 +111,36 @@ StepBenchmarkReport BenchmarkStep(const Config& config, const StepBenchmark& opt
   Trainer trainer(plan, **mesh, device);
   trainer.Initialize(static_cast<uint64_t>(config.train().seed()));
   RandomTokens tokens(plan.batch, config.model().vocab_size());
-  for (int step = 0; step < options.num_warmup_steps + options.num_steps; ++step) {
-    if (step == options.num_warmup_steps) trainer.profile().Reset();
-    const double begin = NowSeconds();
-    const StepResult result = trainer.Step(config.optimizer().learning_rate(),
-                                           [&](int micro_batch) { return tokens.Read(step, micro_batch); });
-    if (step >= options.num_warmup_steps) report.seconds.push_back(NowSeconds() - begin);
-    report.loss = result.loss;
+  int step = 0;
+  const auto run_steps = [&](int count) {
+    std::vector<double> seconds;
+    for (int i = 0; i < count; ++i, ++step) {
+      const double begin = NowSeconds();
+      const StepResult result = trainer.Step(config.optimizer().learning_rate(),
+                                             [&](int micro_batch) { return tokens.Read(step, micro_batch); });
+      seconds.push_back(NowSeconds() - begin);
+      report.loss = result.loss;
+    }
+    return seconds;
+  };
+  run_steps(options.num_warmup_steps);
+  trainer.profile().Reset();
+  report.seconds = run_steps(options.num_steps);
+  std::vector<double> profiled = report.seconds;
+  if (!device.is_host()) {
+    trainer.profile().Reset();
+    trainer.profile().waits_for_every_op = true;
+    profiled = run_steps(options.num_steps);
   }
 
-  report.peak_gflops = std::max(report.peak_gflops, MeasureGemmPeak(products, options.num_threads));
+  report.peak_gflops = std::max(report.peak_gflops, measure_peak());
   report.tokens = plan.batch.tokens();
   report.step_seconds = Median(report.seconds);
   report.tokens_per_second = static_cast<double>(report.tokens) / report.step_seconds;
   report.flops_per_token = plan.flops_per_token;
   report.share_of_peak = report.flops_per_token * report.tokens_per_second / (report.peak_gflops * 1e9);
   report.profile = Rows(trainer.profile(), plan.step, options.num_steps,
-                        std::accumulate(report.seconds.begin(), report.seconds.end(), 0.0));
+                        std::accumulate(profiled.begin(), profiled.end(), 0.0));
   return report;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "configs/config.pb.h"
+#include "runtime/device.h"
 
 namespace trireme {
 
@@ -45,8 +46,9 @@ struct StepBenchmarkReport {
 };
 
 // `config`: validated, resolved for one rank, of dtype fp32 or bf16. Trains `config` as it is, its batch and
-// accumulation included.
-StepBenchmarkReport BenchmarkStep(const Config& config, const StepBenchmark& options);
+// accumulation included, on `device`. The profile is of the timed steps on the host; of further ones, in
+// which every op is waited for, on a GPU.
+StepBenchmarkReport BenchmarkStep(const Config& config, const StepBenchmark& options, Device& device);
 
 }  // namespace trireme
 

@@ -8,6 +8,7 @@
 
 #include "configs/load.h"
 #include "configs/validate.h"
+#include "runtime/cpu/cpu_device.h"
 
 namespace trireme {
 namespace {
@@ -18,7 +19,8 @@ StepBenchmarkReport Measure(const std::string& dtype) {
                  std::vector<std::string>{"mesh.dp=1", "train.micro_batch=4", "train.dtype=" + dtype});
   CHECK(config.ok()) << config.status();
   CHECK(ResolveMesh(&*config, 1).ok());
-  return BenchmarkStep(*config, {.num_threads = 1, .num_warmup_steps = 1, .num_steps = 3});
+  CpuDevice device(1);
+  return BenchmarkStep(*config, {.num_threads = 1, .num_warmup_steps = 1, .num_steps = 3}, device);
 }
 
 TEST(BenchStepTest, FiguresFitTogether) {

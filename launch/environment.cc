@@ -40,6 +40,7 @@ LaunchEnvironment ReadEnvironment() {
     environment.under_launcher = true;
     environment.num_ranks = num_ranks;
     environment.rank = std::max(0, FirstNumber({"OMPI_COMM_WORLD_RANK", "PMIX_RANK"}));
+    environment.local_rank = std::max(0, FirstNumber({"OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID"}));
     environment.local_ranks =
         std::max(1, FirstNumber({"OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"}));
   }

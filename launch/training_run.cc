@@ -24,11 +24,11 @@
 #include "launch/machine_peak.h"
 #include "launch/rank_plan.h"
 #include "launch/run_log.h"
+#include "launch/run_place.h"
 #include "launch/stop_signal.h"
 #include "launch/trainer.h"
 #include "launch/training_data.h"
 #include "runtime/clock.h"
-#include "runtime/cpu/cpu_device.h"
 
 namespace trireme {
 namespace {
@@ -50,20 +50,21 @@ std::string ConfigText(const Config& config) {
 
 class TrainingRun {
  public:
-  TrainingRun(const Config& config, const LaunchEnvironment& environment, Mesh& mesh,
+  TrainingRun(const Config& config, const LaunchEnvironment& environment, const RunPlace& place,
               const std::function<void(int)>& abort)
       : config_(config),
-        mesh_(mesh),
+        mesh_(*place.mesh),
+        device_mesh_(place.device_mesh != nullptr ? *place.device_mesh : *place.mesh),
         abort_(abort),
-        device_(environment.num_threads),
+        device_(*place.device),
         num_cores_(environment.num_cores),
-        plan_(MakeRankPlan(config, mesh.coordinate(), device_)),
+        plan_(MakeRankPlan(config, mesh_.coordinate(), device_)),
         storage_(NewPosixStorage()) {}
 
   int Run(ResumeMode resume) {
     if (const int code = Agree(Open()); code != kExitFinished) return code;
     if (IsFirst()) Announce();
-    trainer_ = std::make_unique<Trainer>(plan_, mesh_, device_);
+    trainer_ = std::make_unique<Trainer>(plan_, mesh_, device_mesh_, device_);
     if (const int code = Agree(Restore(resume)); code != kExitFinished) return code;
     if (const int code = Agree(OpenLog()); code != kExitFinished) return code;
     data_->Start(plan_.batch, state_.positions[0].samples);
@@ -73,17 +74,7 @@ class TrainingRun {
  private:
   bool IsFirst() const { return mesh_.world().rank() == 0; }
 
-  // Every rank has a status; the exit code of the worst is everyone's.
-  int Agree(const absl::Status& status) {
-    int32_t code = status.ok() ? kExitFinished : ExitCodeFor(status);
-    int32_t worst = 0;
-    mesh_.world().AllReduce(&code, &worst, 1, DType::kI32, ReduceOp::kMax);
-    // Mostly all ranks have the same to say: the first that has it says it.
-    int32_t speaker = status.ok() ? -mesh_.world().size() : -mesh_.world().rank();
-    mesh_.world().AllReduce(&speaker, &speaker, 1, DType::kI32, ReduceOp::kMax);
-    if (!status.ok() && speaker == -mesh_.world().rank()) PrintError(status);
-    return worst;
-  }
+  int Agree(const absl::Status& status) { return AgreeOn(status, mesh_.world()); }
 
   absl::Status Open() {
     absl::StatusOr<TrainingData> data = TrainingData::Open(config_);
@@ -166,7 +157,7 @@ class TrainingRun {
   absl::Status OpenLog() {
     // After all ranks have loaded: the gathering is collective.
     if (restored_) trainer_->GatherParameters();
-    peak_gflops_ = MachinePeakGflops(config_, num_cores_, mesh_.world());
+    peak_gflops_ = MachinePeakGflops(config_, num_cores_, device_, mesh_.world());
     if (!IsFirst()) return absl::OkStatus();
     const absl::Status made = MakeRunDirectory();
     if (!made.ok()) return made;
@@ -325,8 +316,9 @@ class TrainingRun {
 
   const Config& config_;
   Mesh& mesh_;
+  Mesh& device_mesh_;
   const std::function<void(int)>& abort_;
-  CpuDevice device_;
+  Device& device_;
   const int num_cores_;
   RankPlan plan_;
   std::unique_ptr<Storage> storage_;
@@ -343,12 +335,9 @@ class TrainingRun {
 
 int RunTraining(const Config& config, ResumeMode resume, const LaunchEnvironment& environment,
                 Communicator& world, const std::function<void(int exit_code)>& abort) {
-  absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, MeshSizes(config));
-  if (!mesh.ok()) {
-    if (world.rank() == 0) PrintError(mesh.status());
-    return kExitConfig;
-  }
-  TrainingRun run(config, environment, **mesh, abort);
+  RunPlace place;
+  if (const int code = OpenPlace(config, environment, world, &place); code != kExitFinished) return code;
+  TrainingRun run(config, environment, place, abort);
   return run.Run(resume);
 }
 

@@ -1,4 +1,6 @@
 // Stands in for runtime/cuda/cuda_backend.cc in a build without CUDA.
+#include <glog/logging.h>
+
 #include "runtime/cuda_backend.h"
 
 namespace trireme {
@@ -17,6 +19,11 @@ absl::StatusOr<int> NumCudaDevices() {
 
 absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(int) {
   return NotBuilt();
+}
+
+double MeasureCudaGemmPeak(DType, Device&) {
+  LOG(FATAL) << NotBuilt();
+  return 0;
 }
 
 }  // namespace trireme

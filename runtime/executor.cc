@@ -113,6 +113,7 @@ void Executor::RunSegment(const StepEntry& entry) {
     }
     if (num_under_way_ > 0) Progress();
     if (options_.profile != nullptr) {
+      if (options_.profile->waits_for_every_op) device_.Synchronize(0);
       const double seconds = NowSeconds() - begin;
       const int kind = static_cast<int>(op.op->kind);
       options_.profile->op_seconds[kind] += seconds;

@@ -23,8 +23,11 @@ struct StepProfile {
   std::array<double, kNumOpKinds> op_seconds = {};
   std::array<int64_t, kNumOpKinds> op_calls = {};
   double communication_seconds = 0;  // waiting, and collectives inside segments
+  // On a GPU the host only enqueues, and without waiting the seconds are those of enqueueing.
+  bool waits_for_every_op = false;
 
-  void Reset() { *this = {}; }
+  // Forgets the seconds.
+  void Reset() { *this = {.waits_for_every_op = waits_for_every_op}; }
 };
 
 class Executor {

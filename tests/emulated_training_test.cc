@@ -1,5 +1,6 @@
 // A whole training step on the CUDA backend, device and kernels of runtime/cuda as they are, in the emulator:
 // the losses and gradients are those of the CPU backend.
+#include <glog/logging.h>
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -9,12 +9,10 @@ namespace trireme {
 absl::StatusOr<int> NumCudaDevices() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
-    return absl::FailedPreconditionError("this machine has no GPU that CUDA can see");
-  }
-  if (error != cudaSuccess) {
+  if (error != cudaSuccess || count == 0) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "CUDA finds no usable driver here (", cudaGetErrorString(error), "); install NVIDIA's driver"));
+        "CUDA can use no GPU here (", error == cudaSuccess ? "there is none" : cudaGetErrorString(error),
+        "); check the card and NVIDIA's driver with nvidia-smi"));
   }
   return count;
 }
