@@ -4,7 +4,6 @@
 #define TRIREME_TESTS_EMULATOR_EMULATOR_H_
 
 #include <cstdint>
-#include <source_location>
 #include <stdexcept>
 #include <string>
 
@@ -13,8 +12,23 @@
 
 namespace trireme::emulator {
 
-// Where a kernel called the emulator.
-using Site = std::source_location;
+// Where a kernel called the emulator. As std::source_location, which clang 14 lacks.
+class Site {
+ public:
+  constexpr Site() = default;
+  static constexpr Site current(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+    Site site;
+    site.file_ = file;
+    site.line_ = line;
+    return site;
+  }
+  constexpr const char* file_name() const { return file_; }
+  constexpr unsigned line() const { return line_; }
+
+ private:
+  const char* file_ = "";
+  unsigned line_ = 0;
+};
 
 // Threads of a block run one at a time, each until it has to wait. Forward: first the lowest lane of the
 // lowest warp and the first block; reverse: the highest and last. Both let one warp run as far ahead of the

@@ -5,10 +5,12 @@
 #include <cstdlib>
 #include <cstring>
 
+// NOLINTBEGIN(readability-identifier-naming): CUDA's names
 struct CUstream_st {};
 struct CUevent_st {
   std::chrono::steady_clock::time_point recorded;
 };
+// NOLINTEND(readability-identifier-naming)
 
 namespace {
 

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 
+// NOLINTBEGIN(readability-identifier-naming): CUDA's names
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
@@ -77,5 +78,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = nullptr);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventQuery(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end);
+
+// NOLINTEND(readability-identifier-naming)
 
 #endif  // TRIREME_TESTS_EMULATOR_FAKE_RUNTIME_H_

@@ -102,7 +102,6 @@ inline int __float_as_int(float x) {
 inline float __int_as_float(int x) {
   return std::bit_cast<float>(x);
 }
-// NOLINTBEGIN(google-runtime-int): CUDA's types
 inline long long __double_as_longlong(double x) {
   return std::bit_cast<long long>(x);
 }
@@ -112,7 +111,6 @@ inline double __longlong_as_double(long long x) {
 inline int __popcll(unsigned long long x) {
   return std::popcount(x);
 }
-// NOLINTEND(google-runtime-int)
 inline int __popc(unsigned x) {
   return std::popcount(x);
 }

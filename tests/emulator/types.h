@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+// NOLINTBEGIN(readability-identifier-naming): CUDA's names
 struct uint3 {
   unsigned int x, y, z;
 };
@@ -55,11 +56,12 @@ inline uint2 make_uint2(unsigned x, unsigned y) {
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
   return {x, y, z, w};
 }
+// NOLINTEND(readability-identifier-naming)
 
 namespace trireme {
 
 // The upper half of a float. Without conversions, on purpose: kernels convert through ToFloat and FromFloat.
-struct bf16 {
+struct bf16 {  // NOLINT(readability-identifier-naming): as in runtime/cuda/gpu.h
   uint16_t bits;
 };
 

@@ -164,8 +164,8 @@ template struct WarpReductions<int>;
 template struct WarpReductions<unsigned>;
 template struct WarpReductions<int64_t>;
 template struct WarpReductions<uint64_t>;
-template struct WarpReductions<long long>;           // NOLINT(google-runtime-int)
-template struct WarpReductions<unsigned long long>;  // NOLINT(google-runtime-int)
+template struct WarpReductions<long long>;
+template struct WarpReductions<unsigned long long>;
 
 const WarpOp kReduceAnd = {"__reduce_and_sync", CompleteReduce<unsigned, And>};
 const WarpOp kReduceOr = {"__reduce_or_sync", CompleteReduce<unsigned, Or>};

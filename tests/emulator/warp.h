@@ -36,6 +36,14 @@ struct WarpReductions {
   static const WarpOp kReduceMin;
   static const WarpOp kReduceMax;
 };
+extern template struct WarpReductions<float>;
+extern template struct WarpReductions<double>;
+extern template struct WarpReductions<int>;
+extern template struct WarpReductions<unsigned>;
+extern template struct WarpReductions<int64_t>;
+extern template struct WarpReductions<uint64_t>;
+extern template struct WarpReductions<long long>;
+extern template struct WarpReductions<unsigned long long>;
 extern const WarpOp kReduceAnd;
 extern const WarpOp kReduceOr;
 extern const WarpOp kReduceXor;
