@@ -1,6 +1,5 @@
 // Gradient of attention with tensor cores: bf16, by mma.sync, ldmatrix and cp.async (sm_80 and later).
 //
-// Three kernels. AttentionStatisticsOf puts down, for every query, the log-sum-exp and delta = out . dout.
 // KeyGradients has a block for each tile of keys, which loops over the queries that see them, head by head of
 // the group, and QueryGradients one for each tile of queries, which loops over their keys. Both compute the
 // weights anew: seven products instead of five, but every sum is one thread's, in a fixed order, and nothing
@@ -53,37 +52,6 @@ struct SharedTiles {
   bf16* resident[2];
   bf16* streamed;
 };
-
-// Sixteen lanes a query of a head.
-//   out, dout [T, H A]   lse [T, H]   statistics [H, PaddedTokens]
-constexpr int kStatisticsLanes = 16;
-constexpr int kStatisticsThreads = 256;
-template <typename T, int kVector>
-GPU_KERNEL(kStatisticsThreads)
-AttentionStatisticsOf(AttentionHeads heads, const T* __restrict__ out, const T* __restrict__ dout,
-                      const float* __restrict__ lse, AttentionStatistics* __restrict__ statistics) {
-  const int64_t padded = PaddedTokens(heads.tokens);
-  const int64_t index = GridThread() / kStatisticsLanes;
-  const int lane = static_cast<int>(threadIdx.x) % kStatisticsLanes;
-  const int64_t token = index / heads.query_heads;
-  const int head = static_cast<int>(index % heads.query_heads);
-  float delta = 0;
-  if (token < heads.tokens) {
-    const int64_t row = token * heads.out_columns() + heads.QueryColumn(head);
-    for (int i = lane * kVector; i < heads.head_size; i += kStatisticsLanes * kVector) {
-      const auto x = ToFloat(Load<kVector>(out + row + i));
-      const auto y = ToFloat(Load<kVector>(dout + row + i));
-#pragma unroll
-      for (int j = 0; j < kVector; ++j) delta = fmaf(x[j], y[j], delta);
-    }
-  }
-  delta = WarpSum<kStatisticsLanes>(delta);
-  if (lane == 0 && token < padded) {
-    const bool real = token < heads.tokens;
-    statistics[head * padded + token] = {
-        real ? lse[token * heads.query_heads + head] * kLog2E : -kNegativeInfinity, delta};
-  }
-}
 
 // Where a block of KeyGradients is in the queries: tiles of one head after the other.
 struct QueryTile {
@@ -330,33 +298,10 @@ QueryGradients(AttentionHeads heads, float scale, const bf16* __restrict__ qkv, 
                    dqkv + heads.QueryColumn(head), heads.columns(), heads.head_size, warp.first, end);
 }
 
-template <typename T, int kVector>
-void LaunchStatistics(const KernelArguments& a, const AttentionHeads& heads) {
-  const int64_t lanes = PaddedTokens(heads.tokens) * heads.query_heads * kStatisticsLanes;
-  GPU_LAUNCH((AttentionStatisticsOf<T, kVector>), GridOf(CeilDiv<int64_t>(lanes, kStatisticsThreads)),
-             kStatisticsThreads, 0, a.stream, heads, a.inputs[2].as<T>(), a.inputs[0].as<T>(),
-             a.inputs[3].as<float>(), static_cast<AttentionStatistics*>(a.workspace));
-}
-
-void Statistics(const KernelArguments& a, const AttentionHeads& heads) {
-  if (a.inputs[0].dtype == DType::kF32) {
-    LaunchStatistics<float, 1>(a, heads);
-  } else if (HasTiles(heads, a.inputs, a.outputs)) {
-    LaunchStatistics<bf16, kChunk>(a, heads);
-  } else {
-    LaunchStatistics<bf16, 1>(a, heads);
-  }
-}
-
 }  // namespace
 
-void AttentionGradCuda(const KernelArguments& a) {
+void AttentionGradTensorCores(const KernelArguments& a) {
   const AttentionHeads heads(a.op, a.inputs[1]);
-  Statistics(a, heads);
-  if (!HasTiles(heads, a.inputs, a.outputs)) {
-    AttentionGradGeneral(a);
-    return;
-  }
   ForTileHead(heads.head_size, [&](auto size) {
     constexpr int kHead = decltype(size)::value;
     const int64_t tiles = CeilDiv(heads.tokens, kRows<kHead>);
@@ -368,12 +313,6 @@ void AttentionGradCuda(const KernelArguments& a) {
     launch(KeyGradients<kHead>, heads.key_heads);
     launch(QueryGradients<kHead>, heads.query_heads);
   });
-}
-
-int64_t AttentionGradCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs, absl::Span<const View>,
-                                        int) {
-  const AttentionHeads heads(op, inputs[1]);
-  return heads.query_heads * PaddedTokens(heads.tokens) * static_cast<int64_t>(sizeof(AttentionStatistics));
 }
 
 }  // namespace trireme

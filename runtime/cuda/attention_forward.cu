@@ -147,22 +147,14 @@ AttentionForward(AttentionHeads heads, float scale_log2, const bf16* __restrict_
 
 }  // namespace
 
-void AttentionCuda(const KernelArguments& a) {
+void AttentionTensorCores(const KernelArguments& a) {
   const AttentionHeads heads(a.op, a.inputs[0]);
-  if (!HasTiles(heads, a.inputs, a.outputs)) {
-    AttentionGeneral(a);
-    return;
-  }
   ForTileHead(heads.head_size, [&](auto size) {
     constexpr int kHead = decltype(size)::value;
     GPU_LAUNCH(AttentionForward<kHead>, GridOf(int64_t{CeilDiv(heads.tokens, kQueries)} * heads.query_heads),
                kThreads, kSharedBytes<kHead>, a.stream, heads, heads.scale() * kLog2E, a.inputs[0].as<bf16>(),
                a.inputs[1].as<int>(), a.outputs[0].as<bf16>(), a.outputs[1].as<float>());
   });
-}
-
-int64_t AttentionCudaWorkspaceBytes(const Op&, absl::Span<const View>, absl::Span<const View>, int) {
-  return 0;
 }
 
 }  // namespace trireme

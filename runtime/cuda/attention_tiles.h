@@ -12,8 +12,7 @@
 
 namespace trireme {
 
-// The widest head of the tensor-core kernels, and what head sizes must be a multiple of: 16 bytes.
-inline constexpr int kMaxTileHead = 128;
+// Elements that are copied at a time, 16 bytes: head sizes are multiples of it.
 inline constexpr int kChunk = kVectorSize<bf16>;
 
 // Elements from a row of a tile to the next. 16 bytes of padding put the eight rows of an 8x8 matrix into
@@ -137,7 +136,7 @@ GPU_FN void AddProductOverRows(float (&c)[kRowTiles][kHead / 8][4],
 template <int kHead, int kRowTiles>
 GPU_FN void StoreRows(const float (&c)[kRowTiles][kHead / 8][4], const float (&factor)[kRowTiles][2],
                       bf16* rows, bf16* head, int64_t stride, int head_size, int first, int end) {
-  __syncwarp();
+  __syncwarp();  // all lanes have read their matrices
 #pragma unroll
   for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
@@ -193,19 +192,6 @@ struct WarpQueries {
   const int* lo;
   int first, last;
 };
-
-// Whether the tensor-core kernels serve these operands.
-inline bool HasTiles(const AttentionHeads& heads, absl::Span<const View> inputs,
-                     absl::Span<const View> outputs) {
-  if (heads.head_size % kChunk != 0 || heads.head_size > kMaxTileHead) return false;
-  for (absl::Span<const View> views : {inputs, outputs}) {
-    for (const View& v : views) {
-      if (v.dtype == DType::kF32 || v.dtype == DType::kI32) continue;  // log-sum-exp and lo
-      if (v.dtype != DType::kBF16 || !IsVectorAligned(v.as<bf16>())) return false;
-    }
-  }
-  return outputs[0].dtype == DType::kBF16;
-}
 
 // Calls f with the width of tile for heads of this size, as a std::integral_constant.
 template <typename F>
