@@ -202,9 +202,9 @@ KernelCase AttentionGradCase(int64_t t, HeadShape heads) {
 KernelCase EmbeddingCase(int64_t t, int64_t v, int64_t d, bool sharded) {
   KernelCase c =
       NewCase(OpKind::kEmbedding, {{"sharded", int64_t{sharded}}},
-              {Operand32(Integers(t, 1, 0, sharded ? 2 * v : v)), RandomOperand(Role::kCompute, {v, d}, 2)},
+              {Operand32(Integers(t, 1, 0, sharded ? 3 * v : v)), RandomOperand(Role::kCompute, {v, d}, 2)},
               {{Role::kCompute, {t, d}}});
-  c.mesh[Axis::kTp] = 2;
+  c.mesh[Axis::kTp] = 3;
   c.coordinate[Axis::kTp] = 1;
   absl::StrAppend(&c.name, "_", v, "_", d, sharded ? "_sharded" : "");
   return c;

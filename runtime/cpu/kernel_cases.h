@@ -33,7 +33,7 @@ KernelCase RopeCase(int64_t t, HeadShape heads, bool inverse);
 // Two sequences, the second of which sees no more than 5 keys.
 KernelCase AttentionCase(int64_t t, HeadShape heads);
 KernelCase AttentionGradCase(int64_t t, HeadShape heads);
-// Rank 1 of 2 of a sharded table, or the whole table.
+// Rank 1 of 3 of a sharded table, so that ids lie on either side of its rows, or the whole table.
 KernelCase EmbeddingCase(int64_t t, int64_t v, int64_t d, bool sharded);
 KernelCase EmbeddingGradCase(int64_t t, int64_t v, int64_t d, bool sharded);
 // `columns` of logits on each of `ranks` ranks, this one the last; the last column of the vocabulary is

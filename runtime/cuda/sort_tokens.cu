@@ -93,9 +93,9 @@ ScanKernel(int64_t n, uint32_t* counts) {
   }
 }
 
-// The lanes of the warp whose digit is this lane's, among those that have a token.
-GPU_FN unsigned PeersOf(int digit, int bits, bool exists) {
-  unsigned peers = Ballot(exists);
+// The lanes of the warp whose digit is this lane's.
+GPU_FN unsigned PeersOf(int digit, int bits) {
+  unsigned peers = kFullMask;
   for (int b = 0; b < bits; ++b) {
     const bool set = (digit >> b & 1) != 0;
     const unsigned lanes = Ballot(set);
@@ -105,6 +105,7 @@ GPU_FN unsigned PeersOf(int digit, int bits, bool exists) {
 }
 
 // `offsets` is what ScanKernel made of the counts. A warp's tokens are contiguous, and so are a round's.
+// Lanes without a token stand behind all that have one: whatever they count, nobody reads.
 GPU_KERNEL(kThreads)
 MoveTokensKernel(Source source, Digit digit, int64_t num_tokens, const uint32_t* offsets, uint32_t* rows,
                  uint32_t* tokens) {
@@ -118,14 +119,13 @@ MoveTokensKernel(Source source, Digit digit, int64_t num_tokens, const uint32_t*
 #pragma unroll
   for (int round = 0; round < kRounds; ++round) {
     const int64_t i = begin + round * kWarpSize;
-    const bool exists = i < num_tokens;
-    row[round] = exists ? source.row(i) : 0;
+    row[round] = i < num_tokens ? source.row(i) : 0;
     const int d = digit(row[round]);
-    const unsigned peers = PeersOf(d, digit.bits, exists);
+    const unsigned peers = PeersOf(d, digit.bits);
     const unsigned before = peers & ((1u << LaneId()) - 1);
     rank[round] = next[WarpId()][d] + static_cast<uint32_t>(__popc(before));
     __syncwarp();  // all lanes have read
-    if (exists && before == 0) next[WarpId()][d] += static_cast<uint32_t>(__popc(peers));
+    if (before == 0) next[WarpId()][d] += static_cast<uint32_t>(__popc(peers));
     __syncwarp();
   }
   __syncthreads();
