@@ -201,9 +201,15 @@ void CrossEntropyGradCuda(const KernelArguments& a) {
   });
 }
 
+// Of tokens in f32, or of the sums of chunks in f64.
 void LossSumCuda(const KernelArguments& a) {
-  GPU_LAUNCH(FixedOrderSumKernel<float>, 1, kSumThreads, 0, a.stream, a.inputs[0].shape.num_elements(),
-             WideOf(a.inputs[0]), a.outputs[0].as<double>());
+  const int64_t count = a.inputs[0].shape.num_elements();
+  double* sum = a.outputs[0].as<double>();
+  if (a.inputs[0].dtype == DType::kF64) {
+    GPU_LAUNCH(FixedOrderSumKernel<double>, 1, kSumThreads, 0, a.stream, count, a.inputs[0].as<double>(), sum);
+  } else {
+    GPU_LAUNCH(FixedOrderSumKernel<float>, 1, kSumThreads, 0, a.stream, count, WideOf(a.inputs[0]), sum);
+  }
 }
 
 }  // namespace trireme
