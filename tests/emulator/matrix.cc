@@ -83,7 +83,7 @@ void Load(const WarpOp& op, uint32_t (&registers)[4], SharedAddress row, Site si
     block.Fail(std::string(op.name) + ": a row at " + std::to_string(row) + ", not a multiple of 16", site);
   if (!block.shared().Contains(block.shared().At(row), kRowBytes))
     block.Fail(std::string(op.name) + ": a row outside every shared array", site);
-  block.CheckRace(block.shared().At(row), kRowBytes, Access::kRead, site);
+  block.CheckRace(block.shared().At(row), kRowBytes, Access::kWarpRead, site);
   const int lane = block.current().lane();
   WarpExchange& exchange = block.warp_of(block.current()).exchange;
   exchange.words[kAddressRow][lane] = row;

@@ -19,6 +19,7 @@ std::atomic<bool> race_checking = false;
 const char* Name(Access access) {
   switch (access) {
     case Access::kRead:
+    case Access::kWarpRead:
       return "read";
     case Access::kWrite:
       return "write";
@@ -28,8 +29,12 @@ const char* Name(Access access) {
   return "?";
 }
 
+bool IsRead(Access access) {
+  return access == Access::kRead || access == Access::kWarpRead;
+}
+
 bool Conflict(Access a, Access b) {
-  return (a != Access::kRead || b != Access::kRead) && !(a == Access::kAtomic && b == Access::kAtomic);
+  return !(IsRead(a) && IsRead(b)) && !(a == Access::kAtomic && b == Access::kAtomic);
 }
 
 template <typename F>
@@ -134,7 +139,7 @@ RaceChecker::Cell* RaceChecker::CellOf(const void* address, bool* is_shared) {
 }
 
 std::string RaceChecker::CheckCell(Cell& cell, const Epoch& now, bool is_shared) {
-  if (is_shared && now.access == Access::kRead && cell.write.block != block_)
+  if (is_shared && IsRead(now.access) && cell.write.block != block_)
     return "reads shared memory that nobody has written at " + Describe(now);
   const Epoch* others[3] = {&cell.write, &cell.reads[0], &cell.reads[1]};
   for (const Epoch* before : others) {
@@ -147,6 +152,9 @@ std::string RaceChecker::CheckCell(Cell& cell, const Epoch& now, bool is_shared)
 }
 
 bool RaceChecker::IsOrdered(const Epoch& before, const Epoch& now, bool is_shared) const {
+  if (before.block == block_ && before.access == Access::kWarpRead &&
+      before.thread / kLanes == now.thread / kLanes)
+    return true;
   if (before.block == block_)
     return before.thread == now.thread || before.clock <= Known(now.thread, before.thread);
   if (is_shared || before.block < first_block_of_launch_) return true;
@@ -155,7 +163,7 @@ bool RaceChecker::IsOrdered(const Epoch& before, const Epoch& now, bool is_share
 }
 
 void RaceChecker::Remember(Cell& cell, const Epoch& now, bool is_shared) const {
-  if (now.access != Access::kRead) {
+  if (!IsRead(now.access)) {
     cell = {now, {}};
     return;
   }

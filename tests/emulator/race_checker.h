@@ -26,7 +26,8 @@ namespace trireme::emulator {
 class FiberPool;
 class SharedMemory;
 
-enum class Access : uint8_t { kRead, kWrite, kAtomic };
+// kWarpRead: by ldmatrix, which no lane leaves before the whole warp has read.
+enum class Access : uint8_t { kRead, kWarpRead, kWrite, kAtomic };
 
 // An access, as a cell remembers it.
 struct Epoch {
