@@ -32,9 +32,8 @@ AttentionStatisticsOf(AttentionHeads heads, const T* __restrict__ out, const T* 
   }
   delta = WarpSum<kStatisticsLanes>(delta);
   if (lane == 0 && token < padded) {
-    const bool real = token < heads.tokens;
-    statistics[head * padded + token] = {
-        real ? lse[token * heads.query_heads + head] * kLog2E : -kNegativeInfinity, delta};
+    const float wide_lse = token < heads.tokens ? lse[token * heads.query_heads + head] : 0.0f;
+    statistics[head * padded + token] = {wide_lse * kLog2E, delta};
   }
 }
 
@@ -74,6 +73,7 @@ AttentionFamily GradientFamily(const KernelArguments& a) {
 }
 
 void AttentionBy(AttentionFamily family, const KernelArguments& a) {
+  if (a.inputs[0].shape.rows() == 0) return;
   switch (family) {
     case AttentionFamily::kGeneral:
       return AttentionGeneral(a);
@@ -86,6 +86,7 @@ void AttentionBy(AttentionFamily family, const KernelArguments& a) {
 
 void AttentionGradBy(AttentionFamily family, const KernelArguments& a) {
   const AttentionHeads heads(a.op, a.inputs[1]);
+  if (heads.tokens == 0) return;
   if (family != AttentionFamily::kGeneral) {
     LaunchStatistics<bf16, kVectorSize<bf16>>(a, heads);
   } else {

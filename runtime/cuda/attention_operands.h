@@ -51,7 +51,7 @@ struct alignas(8) AttentionStatistics {
 };
 
 // The statistics of a head are [tokens, rounded up], so that whole tiles of them can be copied. Behind the
-// last token lse is infinite, which makes every weight zero.
+// last token they are zero: the weights that follow are finite, and meet rows of zeros.
 inline constexpr int kStatisticsPadding = 64;
 GPU_HD int64_t PaddedTokens(int tokens) {
   return CeilDiv<int64_t>(tokens, kStatisticsPadding) * kStatisticsPadding;
