@@ -269,6 +269,12 @@ TEST(AttentionCudaTest, AgreesWithThePlainKernelOnALongSequence) {
   ExpectAgreement({1, 1, 8}, {"long, window", Sequences({1400}, 200)}, DType::kBF16);
 }
 
+// Each stage of keys is used several times.
+TEST(AttentionCudaTest, AgreesWithThePlainKernelWhereStagesAreReused) {
+  const Mask mask = {"long", Sequences({650})};
+  for (const int64_t head_size : {64, 96, 128}) ExpectAgreement({1, 1, head_size}, mask, DType::kBF16);
+}
+
 TEST(AttentionCudaTest, ServesOperandsThatAreNotAlignedToVectors) {
   const Mask mask = {"two sequences", Sequences({70, 30})};
   ExpectAgreement({2, 1, 64}, mask, DType::kBF16, 4);
