@@ -1,6 +1,9 @@
-// Attention's kernels against the op's definition in double. On a CPU they run in the emulator.
+// Attention's kernels against the op's definition in double. On a CPU they run in the emulator, whose folder
+// has the two headers in angle brackets.
 #include "runtime/cuda/attention.h"
 
+#include <device_buffer.h>
+#include <every_order.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,8 +16,6 @@
 
 #include "runtime/cpu/kernels.h"
 #include "runtime/cpu/test_tensor.h"
-#include "tests/emulator/device_buffer.h"
-#include "tests/emulator/every_order.h"
 
 namespace trireme {
 namespace {
