@@ -267,8 +267,8 @@ KernelCase CrossEntropyGradCase(int64_t t, int64_t columns, int ranks) {
   return c;
 }
 
-KernelCase LossSumCase(int64_t t) {
-  return NewCase(OpKind::kLossSum, {}, {RandomOperand(Role::kWide, {t}, 1)}, {{Role::kF64, {1}}});
+KernelCase LossSumCase(Role of, int64_t t) {
+  return NewCase(OpKind::kLossSum, {}, {RandomOperand(of, {t}, 1)}, {{Role::kF64, {1}}});
 }
 
 KernelCase SquaredNormCase(int64_t n) {
@@ -334,6 +334,8 @@ void AddEmbeddingCases(std::vector<KernelCase>* cases) {
   for (bool sharded : {false, true}) {
     cases->push_back(EmbeddingCase(50, 31, 17, sharded));
     cases->push_back(EmbeddingCase(50, 31, 24, sharded));
+    // Tokens that read no row of this rank: all in one chunk of a GPU's sum, or in two.
+    cases->push_back(EmbeddingGradCase(20, 31, 17, sharded));
     cases->push_back(EmbeddingGradCase(50, 31, 17, sharded));
     // More than a range of columns, and of what is zeroed.
     cases->push_back(EmbeddingGradCase(40, 900, 300, sharded));
@@ -370,7 +372,7 @@ std::vector<KernelCase> AllKernelCases() {
       for (Role to : {Role::kCompute, Role::kWide, Role::kF64}) cases.push_back(CastCase(from, to, n));
     }
     cases.push_back(AccumulateCase(n));
-    cases.push_back(LossSumCase(n));
+    for (Role of : {Role::kWide, Role::kF64}) cases.push_back(LossSumCase(of, n));
     cases.push_back(AdamWCase(n, true));
     cases.push_back(AdamWCase(n, false));
     cases.push_back(SquaredNormCase(n));

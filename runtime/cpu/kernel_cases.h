@@ -41,7 +41,8 @@ KernelCase EmbeddingGradCase(int64_t t, int64_t v, int64_t d, bool sharded);
 KernelCase SoftmaxStatisticsCase(int64_t t, int64_t columns, int ranks);
 KernelCase CrossEntropyLossCase(int64_t t, int64_t columns, int ranks);
 KernelCase CrossEntropyGradCase(int64_t t, int64_t columns, int ranks);
-KernelCase LossSumCase(int64_t t);
+// Of tokens' losses (kWide), or of chunks' sums of them (kF64).
+KernelCase LossSumCase(Role of, int64_t t);
 KernelCase SquaredNormCase(int64_t n);
 KernelCase StepFactorsCase(double squared_norm);
 KernelCase AdamWCase(int64_t n, bool apply);
