@@ -11,9 +11,12 @@
 
 namespace trireme {
 
+// Whether train.device can be had on this machine, for the errors of a configuration; names the field.
+absl::Status CheckDevice(const Config& config);
+
 // train.device "cuda": GPU number local_rank, ranks of one host taking turns where there are fewer GPUs.
-// "auto": that GPU where this program can use one and the dtype has kernels there, else the CPU; rank 0 says
-// why. fp64 is the CPU's alone. InvalidArgument names the field.
+// "auto": that GPU where this program can use one and the dtype has kernels there (fp64 has none), else the
+// CPU.
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(const Config& config,
                                                    const LaunchEnvironment& environment);
 

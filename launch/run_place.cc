@@ -7,6 +7,7 @@
 #include "launch/open_device.h"
 #include "launch/rank_plan.h"
 #include "parallel/nccl_communicator.h"
+#include "parallel/self_communicator.h"
 
 namespace trireme {
 namespace {
@@ -18,6 +19,11 @@ absl::Status SameKindEverywhere(const Device& device, Communicator& world) {
   if (anyone[0] + anyone[1] == 1) return absl::OkStatus();
   return absl::InvalidArgumentError(
       "train.device: auto: some ranks can use a GPU and some cannot; use cpu, or cuda to be told why not");
+}
+
+absl::StatusOr<std::unique_ptr<Communicator>> ConnectDevices(Communicator& world, Device& device) {
+  if (world.size() == 1) return std::make_unique<SelfCommunicator>(&device);
+  return CreateNcclWorld(world, device);
 }
 
 }  // namespace
@@ -46,8 +52,8 @@ int OpenPlace(const Config& config, const LaunchEnvironment& environment, Commun
   place->device = *std::move(device);
   if (const int code = AgreeOn(SameKindEverywhere(*place->device, world), world); code != kExitFinished)
     return code;
-  if (place->device->is_host() || world.size() == 1) return kExitFinished;
-  absl::StatusOr<std::unique_ptr<Communicator>> device_world = CreateNcclWorld(world, *place->device);
+  if (place->device->is_host()) return kExitFinished;
+  absl::StatusOr<std::unique_ptr<Communicator>> device_world = ConnectDevices(world, *place->device);
   if (const int code = AgreeOn(device_world.status(), world); code != kExitFinished) return code;
   place->device_world = *std::move(device_world);
   absl::StatusOr<std::unique_ptr<Mesh>> device_mesh = Mesh::Create(*place->device_world, MeshSizes(config));

@@ -7,6 +7,7 @@
 #include "configs/validate.h"
 #include "launch/command.h"
 #include "launch/environment.h"
+#include "launch/open_device.h"
 #include "launch/stop_signal.h"
 #include "launch/training_run.h"
 #include "parallel/mpi_communicator.h"
@@ -24,6 +25,7 @@ int Train(const TrainFlags& flags) {
   const LaunchEnvironment environment = ReadEnvironment();
   absl::StatusOr<Config> config = LoadConfig(flags.config, flags.overrides, kTrainingRequires);
   absl::Status status = config.ok() ? ResolveMesh(&*config, environment.num_ranks) : config.status();
+  if (status.ok()) status = CheckDevice(*config);
   if (!status.ok()) {
     // Every rank finds the same; one says it.
     if (environment.rank == 0) PrintError(status);

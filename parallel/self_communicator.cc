@@ -5,15 +5,17 @@
 #include <cstring>
 
 namespace trireme {
-namespace {
 
-Communicator::Ticket Copy(const void* in, void* out, int64_t count, DType dtype) {
+Communicator::Ticket SelfCommunicator::Copy(const void* in, void* out, int64_t count, DType dtype) {
   CHECK_GE(count, 0);
-  if (in != out && count > 0) std::memmove(out, in, count * SizeOf(dtype));
+  if (in == out || count == 0) return 0;
+  if (device_ != nullptr) {
+    device_->CopyWithin(out, in, count * SizeOf(dtype), 0);
+  } else {
+    std::memmove(out, in, count * SizeOf(dtype));
+  }
   return 0;
 }
-
-}  // namespace
 
 Communicator::Ticket SelfCommunicator::StartAllReduce(const void* in, void* out, int64_t count, DType dtype,
                                                       ReduceOp /*op*/) {
@@ -54,7 +56,7 @@ void SelfCommunicator::Wait(Ticket ticket) {
 }
 
 std::unique_ptr<Communicator> SelfCommunicator::Split(int color, int /*key*/) {
-  return color < 0 ? nullptr : std::make_unique<SelfCommunicator>();
+  return color < 0 ? nullptr : std::make_unique<SelfCommunicator>(device_);
 }
 
 }  // namespace trireme

@@ -7,12 +7,16 @@
 #include <memory>
 
 #include "runtime/communicator.h"
+#include "runtime/device.h"
 
 namespace trireme {
 
-// Has no state. It has no peers either: a send or a receive is a bug, and aborts.
+// It has no peers: a send or a receive is a bug, and aborts.
 class SelfCommunicator : public Communicator {
  public:
+  // Of the memory of `device`, on its compute stream; of the host's without one.
+  explicit SelfCommunicator(Device* device = nullptr) : device_(device) {}
+
   int rank() const override { return 0; }
   int size() const override { return 1; }
 
@@ -27,6 +31,11 @@ class SelfCommunicator : public Communicator {
   void Progress() override {}
   void Barrier() override {}
   std::unique_ptr<Communicator> Split(int color, int key) override;
+
+ private:
+  Ticket Copy(const void* in, void* out, int64_t count, DType dtype);
+
+  Device* const device_;
 };
 
 }  // namespace trireme

@@ -197,6 +197,11 @@ for damage in truncated extended header payload table; do
 done
 cp "$scratch/whole" "$shard"
 rm -rf "$scratch/run"
+if [[ ! -e /dev/nvidiactl ]]; then
+  runs "$trireme" train --config "$recipe" --set train.device=cuda --set "run.directory=$scratch/run"
+  expects "a GPU where there is none" 64 "train.device: cuda" "train.device=cpu"
+  note "$([[ -e "$scratch/run" ]] && echo false || echo true)" "nothing is written without the device"
+fi
 runs "$trireme" train --config "$recipe" --set "data.path=$scratch/nothing" --set "run.directory=$scratch/run"
 expects "training data that is not there" 65 "$scratch/nothing"
 rm -rf "$scratch/run"
