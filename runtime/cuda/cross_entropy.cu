@@ -206,7 +206,8 @@ void LossSumCuda(const KernelArguments& a) {
   const int64_t count = a.inputs[0].shape.num_elements();
   double* sum = a.outputs[0].as<double>();
   if (a.inputs[0].dtype == DType::kF64) {
-    GPU_LAUNCH(FixedOrderSumKernel<double>, 1, kSumThreads, 0, a.stream, count, a.inputs[0].as<double>(), sum);
+    GPU_LAUNCH(FixedOrderSumKernel<double>, 1, kSumThreads, 0, a.stream, count, a.inputs[0].as<double>(),
+               sum);
   } else {
     GPU_LAUNCH(FixedOrderSumKernel<float>, 1, kSumThreads, 0, a.stream, count, WideOf(a.inputs[0]), sum);
   }
