@@ -243,7 +243,7 @@ TEST(AttentionCudaTest, AgreesWithThePlainKernelAroundTheEdgesOfTiles) {
 TEST(AttentionCudaTest, AgreesWithThePlainKernelWhereDocumentsBeginAroundTheEdgesOfTiles) {
   for (const int edge : {32, 64, 96, 128}) {
     for (int first = edge - 2; first <= edge + 2; ++first) {
-      const Mask mask = {"a document from " + std::to_string(first) + " on", Sequences({first, 170 - first})};
+      const Mask mask = {"a document from " + std::to_string(first) + " on", Sequences({first, 260 - first})};
       ExpectAgreement({1, 1, 5}, mask, DType::kF32);
       for (const int64_t head_size : {64, 128}) ExpectAgreement({1, 1, head_size}, mask, DType::kBF16);
     }
@@ -251,7 +251,7 @@ TEST(AttentionCudaTest, AgreesWithThePlainKernelWhereDocumentsBeginAroundTheEdge
 }
 
 TEST(AttentionCudaTest, AgreesWithThePlainKernelForWindowsAroundTheSizesOfTiles) {
-  for (const int edge : {32, 64, 128}) {
+  for (const int edge : {32, 64, 128, 256}) {
     for (int window = edge - 2; window <= edge + 2; ++window) {
       const Mask mask = {"a window of " + std::to_string(window), Sequences({270}, window)};
       ExpectAgreement({1, 1, 5}, mask, DType::kF32);
