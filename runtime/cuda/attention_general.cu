@@ -179,8 +179,8 @@ struct RowsOfQueries {
 //   qkv [T, (H + 2K) A]   lo [T]   out [T, H A]   lse [T, H]
 template <typename T>
 GPU_KERNEL(kThreads)
-Forward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv, const int* __restrict__ lo,
-        T* __restrict__ out, float* __restrict__ lse) {
+GeneralForward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv, const int* __restrict__ lo,
+               T* __restrict__ out, float* __restrict__ lse) {
   SMEM(SharedTile, shared, [1]);
   const Work work(heads.query_heads, heads.tokens, true);
   const int key_head = work.head / heads.group();
@@ -239,9 +239,9 @@ Forward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv, const
 //   qkv, dqkv [T, (H + 2K) A]   dout [T, H A]   lo [T]   statistics [H, PaddedTokens]
 template <typename T>
 GPU_KERNEL(kThreads)
-QueryGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, const T* __restrict__ dout,
-               const int* __restrict__ lo, const AttentionStatistics* __restrict__ statistics,
-               T* __restrict__ dqkv) {
+GeneralQueryGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv,
+                      const T* __restrict__ dout, const int* __restrict__ lo,
+                      const AttentionStatistics* __restrict__ statistics, T* __restrict__ dqkv) {
   SMEM(SharedTile, shared, [1]);
   const Work work(heads.query_heads, heads.tokens, true);
   const int key_head = work.head / heads.group();
@@ -279,9 +279,9 @@ QueryGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, con
 // Writes dk and dv. A block's rows are keys, the columns of its tiles queries. Operands as above.
 template <typename T>
 GPU_KERNEL(kThreads)
-KeyGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, const T* __restrict__ dout,
-             const int* __restrict__ lo, const AttentionStatistics* __restrict__ statistics,
-             T* __restrict__ dqkv) {
+GeneralKeyGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, const T* __restrict__ dout,
+                    const int* __restrict__ lo, const AttentionStatistics* __restrict__ statistics,
+                    T* __restrict__ dqkv) {
   SMEM(SharedTile, shared, [1]);
   const Work work(heads.key_heads, heads.tokens, false);
   const auto keys = RowsOfHead(qkv, heads.columns(), heads.KeyColumn(work.head), work.begin, work.end);
@@ -323,7 +323,7 @@ KeyGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, const
 template <typename T>
 void LaunchForward(const KernelArguments& a) {
   const AttentionHeads heads(a.op, a.inputs[0]);
-  GPU_LAUNCH(Forward<T>, Work::Count(heads, heads.query_heads), kThreads, 0, a.stream, heads,
+  GPU_LAUNCH(GeneralForward<T>, Work::Count(heads, heads.query_heads), kThreads, 0, a.stream, heads,
              heads.scale() * kLog2E, a.inputs[0].as<T>(), a.inputs[1].as<int>(), a.outputs[0].as<T>(),
              a.outputs[1].as<float>());
 }
@@ -336,8 +336,8 @@ void LaunchBackward(const KernelArguments& a) {
                a.inputs[1].as<T>(), a.inputs[0].as<T>(), a.inputs[4].as<int>(),
                static_cast<const AttentionStatistics*>(a.workspace), a.outputs[0].as<T>());
   };
-  launch(KeyGradients<T>, heads.key_heads);
-  launch(QueryGradients<T>, heads.query_heads);
+  launch(GeneralKeyGradients<T>, heads.key_heads);
+  launch(GeneralQueryGradients<T>, heads.query_heads);
 }
 
 }  // namespace
