@@ -1,7 +1,5 @@
 // Every CUDA kernel against its definition, run by the emulator (tests/emulator): forward, so that low
-// threads and blocks run first, in reverse, and in a random order. <every_order.h> is found by the include
-// path, as the emulator is.
-#include <every_order.h>
+// threads and blocks run first, in reverse, and in a random order.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,6 +13,7 @@
 #include "runtime/cpu/kernels.h"
 #include "runtime/cuda/kernels.h"
 #include "runtime/op_table.h"
+#include "tests/emulator/every_order.h"
 
 namespace trireme {
 namespace {

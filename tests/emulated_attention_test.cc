@@ -1,9 +1,4 @@
-// Attention's kernels against the op's definition in double. On a CPU they run in the emulator, whose folder
-// has the two headers in angle brackets.
-#include "runtime/cuda/attention.h"
-
-#include <device_buffer.h>
-#include <every_order.h>
+// Attention's CUDA kernels against the op's definition in double, run by the emulator.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,6 +11,9 @@
 
 #include "runtime/cpu/kernels.h"
 #include "runtime/cpu/test_tensor.h"
+#include "runtime/cuda/attention.h"
+#include "tests/emulator/device_buffer.h"
+#include "tests/emulator/every_order.h"
 
 namespace trireme {
 namespace {
