@@ -19,8 +19,9 @@ class Tensor {
   ValueId id() const { return id_; }
   const Value& value() const;
   DType dtype() const { return value().dtype; }
-  const Shape& shape() const { return value().shape; }
-  const Layout& layout() const { return value().layout; }
+  // By value: recording moves the Program's values in memory.
+  Shape shape() const { return value().shape; }
+  Layout layout() const { return value().layout; }
 
  private:
   Recorder* recorder_ = nullptr;
