@@ -28,11 +28,14 @@ cmake --build "$build" --target generated_code >/dev/null
 cache="$build/lint_cache"
 mkdir -p "$cache"
 
-# One line a unit: the file that is compiled, a tab, its compile command.
+# One line a unit: the file that is compiled, a tab, its compile command. Not of kernels, whose language is CUDA's.
 units() {
   awk -F '": "' '
     $1 ~ /"command$/ { command = $2 }
-    $1 ~ /"file$/ { sub(/",?$/, "", $2); if ($2 !~ /[.]pb[.]cc$/ && command !~ /_proto[.]dir/) print $2 "\t" command }
+    $1 ~ /"file$/ {
+      sub(/",?$/, "", $2)
+      if ($2 ~ /[.](cc|cxx)$/ && command !~ /_proto[.]dir/ && !seen[$2]++) print $2 "\t" command
+    }
   ' "$build/compile_commands.json"
 }
 
@@ -69,7 +72,7 @@ lint_one() {
   local output status=0
   # GCC's flags stand in the compile commands; what clang does not know of them is no finding.
   # --foreground: in a process group of its own it would outlive an interrupt.
-  output="$(timeout --foreground 900 clang-tidy --quiet -p "$build" --extra-arg=-Wno-unknown-warning-option "$2" "$1" 2>&1)" || status=$?
+  output="$(timeout --foreground 900 clang-tidy --quiet -p "$build" --extra-arg=-Wno-unknown-warning-option --extra-arg=-Wno-unused-command-line-argument "$2" "$1" 2>&1)" || status=$?
   if ((status == 0)); then
     : >"$3"
     return

@@ -99,7 +99,9 @@ sources() { git ls-files -- "$@" | while IFS= read -r file; do [[ ! -f "$file" ]
 
 check_format() { sources '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format --dry-run -Werror; }
 
-build_cuda() { configure release -B build-cuda -DTRIREME_CUDA=ON -DTRIREME_TESTS=OFF && build build-cuda; }
+build_cuda() {
+  configure release -B build-cuda -DTRIREME_CUDA=ON -DTRIREME_TESTS=OFF -DCMAKE_UNITY_BUILD=ON && build build-cuda
+}
 
 release_tests() { configure release && build build && run_tests build "$@"; }
 
@@ -141,10 +143,10 @@ case "$mode" in
     section "lint: clang-tidy" check run_child launch/lint.sh
     section "asan: every test under AddressSanitizer and UndefinedBehaviorSanitizer" asan_tests
     section "tsan: the tests labelled threads under ThreadSanitizer" tsan_tests
-    if command -v nvcc >/dev/null && [[ -f runtime/cuda/CMakeLists.txt ]]; then
+    if command -v nvcc >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]; then
       section "cuda: compile" check build_cuda
     else
-      say "cuda: not compiled (needs nvcc and runtime/cuda/)"
+      say "cuda: not compiled (needs nvcc, on the PATH or in /usr/local/cuda/bin)"
     fi
     ;;
 esac

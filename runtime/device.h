@@ -43,8 +43,8 @@ class Device {
   virtual void* native(StreamId stream) const = 0;
 
   // Enqueue a copy between host and device memory, or within the device. What CopyToDevice reads may be
-  // overwritten as soon as it returns; what CopyToHost writes is there after Synchronize, and has to come from
-  // AllocateHost if the host is not to wait in the call.
+  // overwritten as soon as it returns; what CopyToHost writes is there after Synchronize, and has to come
+  // from AllocateHost if the host is not to wait in the call.
   virtual void CopyToDevice(void* device, const void* host, int64_t bytes, StreamId stream) = 0;
   virtual void CopyToHost(void* host, const void* device, int64_t bytes, StreamId stream) = 0;
   virtual void CopyWithin(void* to, const void* from, int64_t bytes, StreamId stream) = 0;

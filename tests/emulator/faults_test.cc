@@ -40,7 +40,7 @@ std::string Line(int line) {
 
 constexpr int kDivergedLine = __LINE__ + 3;
 GPU_KERNEL(64) DivergedBarrier() {
-  if (threadIdx.x < 32) {
+  if (threadIdx.x < 32) {  // NOLINT(bugprone-branch-clone): that is the fault
     __syncthreads();
   } else {
     __syncthreads();

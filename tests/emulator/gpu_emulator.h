@@ -20,6 +20,7 @@
 #define GPU_HD inline
 #define GPU_GRID_CONSTANT
 
+// NOLINTBEGIN(bugprone-macro-parentheses): types, names and dimensions of a declaration
 // The type of the lambda is the identity of the declaration, one for each instance of a template, as on the
 // GPU.
 #define SMEM(type, name, dims) \
@@ -27,6 +28,7 @@
       *::trireme::emulator::SharedArray<type dims>([] {}, #name, ::trireme::emulator::Site::current())
 #define DSMEM(type, name) \
   type* const name = static_cast<type*>(::trireme::emulator::CurrentBlock().shared().dynamic())
+// NOLINTEND(bugprone-macro-parentheses)
 
 #define GPU_LAUNCH(kernel, ...) ::trireme::GpuLaunch(#kernel, kernel, __VA_ARGS__)
 

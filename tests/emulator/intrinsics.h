@@ -2,7 +2,7 @@
 #ifndef TRIREME_TESTS_EMULATOR_INTRINSICS_H_
 #define TRIREME_TESTS_EMULATOR_INTRINSICS_H_
 
-#include <math.h>
+#include <math.h>  // NOLINT(modernize-deprecated-headers): its names stand outside of std
 
 #include <bit>
 #include <cstdint>

@@ -5,13 +5,13 @@
 
 #include "tests/emulator/race_checker.h"
 
-using trireme::emulator::Access;
-using trireme::emulator::OnAccess;
+using trireme::emulator::Access;    // NOLINT(google-global-names-in-headers): a source file
+using trireme::emulator::OnAccess;  // NOLINT(google-global-names-in-headers)
 
 #define TRIREME_INSTRUCTION __builtin_return_address(0)
 
 extern "C" {
-// NOLINTBEGIN(bugprone-reserved-identifier): the compiler's names
+// NOLINTBEGIN(bugprone-reserved-identifier, bugprone-macro-parentheses): the compiler's names
 
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
@@ -94,5 +94,5 @@ TRIREME_ATOMICS(64)
 void __tsan_atomic_thread_fence(int) {}
 void __tsan_atomic_signal_fence(int) {}
 
-// NOLINTEND(bugprone-reserved-identifier)
+// NOLINTEND(bugprone-reserved-identifier, bugprone-macro-parentheses)
 }

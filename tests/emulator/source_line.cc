@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <vector>
 
-extern "C" const char __executable_start;  // by the linker
+extern "C" const char __executable_start;  // by the linker, NOLINT(bugprone-reserved-identifier)
 
 namespace trireme::emulator {
 
@@ -28,7 +28,7 @@ std::string SourceLine(uint32_t instruction_offset) {
     while (std::fgets(line, sizeof(line), pipe) != nullptr) {
       std::string place = line;
       while (!place.empty() && (place.back() == '\n' || place.back() == ' ')) place.pop_back();
-      const size_t slash = place.rfind("/");
+      const size_t slash = place.rfind('/');
       if (slash != std::string::npos) place.erase(0, slash + 1);
       const size_t note = place.find(" (discriminator");
       if (note != std::string::npos) place.erase(note);
