@@ -6,8 +6,8 @@
 #include "configs/exit_codes.h"
 #include "launch/command.h"
 
-// NOLINTNEXTLINE(bugprone-exception-escape): what CLI11 throws outside of parse is a command declared
-// wrongly.
+// What CLI11 throws outside of parse is a command declared wrongly.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char** argv) {
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);
