@@ -46,6 +46,16 @@ struct PipelinePlace {
 // What `stage` computes in one step of `num_micro_batches`, in order. These kinds have one chunk a stage.
 std::vector<Work> Schedule(ScheduleKind kind, int num_stages, int stage, int num_micro_batches);
 
+// Interleaved 1F1B with place.num_chunks chunks a stage, two or more, on two stages or more. Stage s of p
+// with v chunks runs 2 (p - 1 - s) + (v - 1) p forwards ahead. Bubble (p - 1) / (v m + p - 1) where p divides
+// m; otherwise the step is no longer than with m rounded up. Source: arXiv:2104.04473.
+std::vector<Work> InterleavedSchedule(const PipelinePlace& place, int num_micro_batches);
+
+// 1F1B whose backward is split; the weights' part of `stage` micro-batches waits to fill the end of the step.
+// min(m, p) are in flight on every stage. Idle a stage for m >= p, where forward, backward_input and
+// backward_weight take the same time: p - 1 of them. Source: arXiv:2401.10241 (ZB-H1).
+std::vector<Work> ZeroBubbleH1Schedule(int num_stages, int stage, int num_micro_batches);
+
 // The stage that a piece of work gets its input from, or sends its output to; -1 for none: the ends of the
 // model, and backward_weight. Forward work exchanges activations, backward work their gradients; the two
 // never share a channel.
