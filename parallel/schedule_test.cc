@@ -169,31 +169,31 @@ TEST(ScheduleSimulatorTest, WaitingForEachSendBeforeTheNextReceiveIsADeadlock) {
             "the schedule deadlocks: stage 0 at wait_send F1; stage 1 at wait_send B0");
 }
 
-// Runs a stage's list over real channels; every message carries the number of its micro-batch.
-void RunStage(Communicator& world, ScheduleKind kind, int num_micro_batches) {
-  const PipelinePlace place{world.rank(), world.size(), 1};
+// Runs a stage's work over real channels; every message carries the numbers of its chunk and micro-batch.
+void RunStage(Communicator& world, const std::vector<Work>& work, int num_chunks) {
+  const PipelinePlace place{world.rank(), world.size(), num_chunks};
+  const auto number = [](const Work& w) { return w.chunk * 1000 + w.micro_batch; };
   std::vector<std::unique_ptr<Communicator>> directions;
   directions.push_back(world.Split(0, world.rank()));
   directions.push_back(world.Split(0, world.rank()));
   std::map<std::pair<bool, int>, std::pair<Communicator::Ticket, int32_t>> receives, sends;
-  for (const PipelineEntry& entry :
-       WithMessages(Schedule(kind, world.size(), world.rank(), num_micro_batches), place)) {
+  for (const PipelineEntry& entry : WithMessages(work, place)) {
     const bool is_forward = entry.work.kind == Work::Kind::kForward;
     Communicator& channel = *directions[is_forward];
-    auto& [receive, received] = receives[{is_forward, entry.work.micro_batch}];
-    auto& [send, sent] = sends[{is_forward, entry.work.micro_batch}];
+    auto& [receive, received] = receives[{is_forward, number(entry.work)}];
+    auto& [send, sent] = sends[{is_forward, number(entry.work)}];
     switch (entry.kind) {
       case PipelineEntry::Kind::kStartReceive:
         receive = channel.StartReceive(&received, 1, DType::kI32, ReceivesFrom(entry.work, place));
         break;
       case PipelineEntry::Kind::kWaitReceive:
         channel.Wait(receive);
-        EXPECT_EQ(received, entry.work.micro_batch);
+        EXPECT_EQ(received, number(entry.work));
         break;
       case PipelineEntry::Kind::kCompute:
         break;
       case PipelineEntry::Kind::kStartSend:
-        sent = entry.work.micro_batch;
+        sent = number(Consumer(entry.work, place));
         send = channel.StartSend(&sent, 1, DType::kI32, SendsTo(entry.work, place));
         break;
       case PipelineEntry::Kind::kWaitSend:
@@ -206,7 +206,24 @@ void RunStage(Communicator& world, ScheduleKind kind, int num_micro_batches) {
 TEST(ScheduleTest, EveryScheduleRunsWithRendezvousSends) {
   ForEachSize([](int p, int m) {
     for (ScheduleKind kind : {ScheduleKind::kGPipe, ScheduleKind::k1F1B, ScheduleKind::kForwardOnly}) {
-      RunThreadRanks(p, [&](Communicator& world) { RunStage(world, kind, m); }, {.rendezvous_sends = true});
+      const auto run = [&](Communicator& world) { RunStage(world, Schedule(kind, p, world.rank(), m), 1); };
+      RunThreadRanks(p, run, {.rendezvous_sends = true});
+    }
+  });
+}
+
+TEST(ScheduleTest, ChunksAndASplitBackwardRunWithRendezvousSends) {
+  ForEachSize([](int p, int m) {
+    const auto split = [&](Communicator& world) {
+      RunStage(world, ZeroBubbleH1Schedule(p, world.rank(), m), 1);
+    };
+    RunThreadRanks(p, split, {.rendezvous_sends = true});
+    if (p == 1) return;
+    for (int v : {2, 3}) {
+      const auto interleaved = [&](Communicator& world) {
+        RunStage(world, InterleavedSchedule({world.rank(), p, v}, m), v);
+      };
+      RunThreadRanks(p, interleaved, {.rendezvous_sends = true});
     }
   });
 }
