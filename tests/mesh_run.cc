@@ -100,12 +100,15 @@ std::unique_ptr<Device> MakeCpuDevice() {
 }
 
 MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::string>& overrides,
-                           int num_steps, const ThreadOptions& options, const MakeDevice& make_device) {
+                           int num_steps, const ThreadOptions& options, const MakeDevice& make_device,
+                           const WrapWorld& wrap_world) {
   const Config config = TestConfig(recipe, overrides);
   const AxisSizes sizes = MeshSizes(config);
   MeshRunResult result;
   std::mutex mutex;
-  const auto body = [&](Communicator& world) {
+  const auto body = [&](Communicator& thread_world) {
+    const std::unique_ptr<Communicator> wrapped = wrap_world ? wrap_world(thread_world) : nullptr;
+    Communicator& world = wrapped != nullptr ? *wrapped : thread_world;
     absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, sizes);
     CHECK(mesh.ok()) << mesh.status();
     const std::unique_ptr<Device> made = make_device();

@@ -30,11 +30,14 @@ struct MeshRunResult {
 // `recipe`: a file under configs/. `overrides` as of --set; they say the mesh. Runs `num_steps` steps on as
 // many thread ranks as the mesh has, on a fixed made-up token sequence. `make_device` is called by each rank;
 // thread ranks exchange memory as it is, so the host must see the device's.
+// `wrap_world`, if given, makes the communicator that stands in for each rank's world.
 using MakeDevice = std::function<std::unique_ptr<Device>()>;
 std::unique_ptr<Device> MakeCpuDevice();
+using WrapWorld = std::function<std::unique_ptr<Communicator>(Communicator& world)>;
 MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::string>& overrides,
                            int num_steps, const ThreadOptions& options = {},
-                           const MakeDevice& make_device = MakeCpuDevice);
+                           const MakeDevice& make_device = MakeCpuDevice,
+                           const WrapWorld& wrap_world = nullptr);
 
 // Resolves a recipe for the number of ranks that its mesh asks for. Aborts on an invalid one.
 Config TestConfig(const std::string& recipe, const std::vector<std::string>& overrides);
