@@ -83,6 +83,16 @@ void SetMicroBatch(int64_t dp, TrainConfig* train, ConfigErrors* errors) {
   }
 }
 
+// Sequence parallelism cuts the tokens of a micro-batch into tp equal parts.
+void CheckTokensOverTensorAxis(const TrainConfig& train, int64_t tp, ConfigErrors* errors) {
+  const int64_t tokens = train.micro_batch() * train.sequence_length();
+  if (tokens % tp == 0) return;
+  errors->Add("parallel.sequence_parallel", "true",
+              absl::StrCat("the ", tokens, " tokens of a micro-batch (train.micro_batch ",
+                           train.micro_batch(), " x train.sequence_length ", train.sequence_length(),
+                           ") are not divisible by mesh.tp ", tp, "; change one of them, or use false"));
+}
+
 }  // namespace
 
 absl::Status ResolveMesh(Config* config, int num_ranks) {
@@ -98,6 +108,9 @@ absl::Status ResolveMesh(Config* config, int num_ranks) {
                absl::StrCat("more stages than model.num_hidden_layers ", layers, "; use at most ", layers));
   }
   if (mesh->has_dp()) SetMicroBatch(mesh->dp(), resolved.mutable_train(), &errors);
+  if (resolved.parallel().sequence_parallel() && resolved.train().has_micro_batch()) {
+    CheckTokensOverTensorAxis(resolved.train(), mesh->tp(), &errors);
+  }
   const absl::Status status = errors.ToStatus();
   if (status.ok()) *config = std::move(resolved);
   return status;

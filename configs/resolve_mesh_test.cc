@@ -63,6 +63,17 @@ TEST(ResolveMeshTest, TensorAxisMustDivideHeadsAndFeedForward) {
             "mesh.tp: 2: intermediate_size 121 is not divisible by it; use 1");
 }
 
+TEST(ResolveMeshTest, SequenceParallelRanksNeedEqualShares) {
+  const FieldTexts five = {
+      {"mesh.tp", "4"}, {"parallel.sequence_parallel", "true"}, {"train.sequence_length", "5"}};
+  EXPECT_EQ(Errors(five, 8), "");
+  FieldTexts odd = five;
+  odd["train.micro_batch"] = "2";
+  EXPECT_EQ(Errors(odd, 8),
+            "parallel.sequence_parallel: true: the 10 tokens of a micro-batch (train.micro_batch 2 x "
+            "train.sequence_length 5) are not divisible by mesh.tp 4; change one of them, or use false");
+}
+
 TEST(ResolveMeshTest, EveryStageNeedsABlock) {
   EXPECT_EQ(Errors({{"mesh.pp", "6"}}, 6),
             "mesh.pp: 6: more stages than model.num_hidden_layers 5; use at most 5");

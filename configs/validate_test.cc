@@ -94,8 +94,6 @@ const Malformed kMalformed[] = {
     {{{"mesh.ep", "2"}}, "mesh.ep: 2: expert parallelism is not in this version; use 1"},
     {{{"parallel.zero_stage", "3"}},
      "parallel.zero_stage: 3: ZeRO stages 2 and 3 are not in this version; use 0 or 1"},
-    {{{"parallel.sequence_parallel", "true"}},
-     "parallel.sequence_parallel: true: sequence parallelism is not in this version; use false"},
     {{{"pipeline.virtual_stages", "2"}},
      "pipeline.virtual_stages: 2: interleaved pipelines are not in this version; use 1"},
     {{{"numerics.mesh_invariant_sum", "true"}},

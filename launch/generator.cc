@@ -42,7 +42,7 @@ Generator::Generator(const Config& config, Device& device)
   AllocateParameters(device);
   const std::vector<MemoryPlan> memory = {PlanMemory(*program_, device)};
   Executor::Options options;
-  options.channels.resize(kNumPlanChannels);
+  options.channels.resize(kReductions);
   options.slots = device.Allocate(Executor::SlotBytes(plan_, memory));
   options.transient = device.Allocate(Executor::TransientBytes(memory));
   executor_ = std::make_unique<Executor>(plan_, memory, std::vector<Bindings>{parameters_}, device, options);

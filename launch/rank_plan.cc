@@ -45,7 +45,8 @@ ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose 
           .sequence_length = plan.batch.sequence_length,
           .mesh = plan.mesh,
           .precision = plan.precision,
-          .recompute = RecomputeOf(config)};
+          .recompute = RecomputeOf(config),
+          .sequence_parallel = config.parallel().sequence_parallel()};
 }
 
 // A tied embedding lives on the first and the last stage; "" where one stage has both ends, or neither.
@@ -114,9 +115,8 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
   plan.chunk = RecordChunk(*plan.model, SpecOf(config, plan, ChunkSpec::Purpose::kTrain));
   plan.evaluation_chunk = RecordChunk(*plan.model, SpecOf(config, plan, ChunkSpec::Purpose::kEvaluate));
 
-  const int num_replicas = plan.mesh[Axis::kDp] * plan.mesh[Axis::kCp];
   const std::string tied = TiedParameter(plan);
-  plan.buckets = MakeBuckets(*plan.chunk, num_replicas, tied);
+  plan.buckets = MakeBuckets(*plan.chunk, plan.mesh, tied);
   const OptimizerConfig& optimizer = config.optimizer();
   plan.update_options = {.adamw = {.beta1 = optimizer.beta1(),
                                    .beta2 = optimizer.beta2(),
@@ -124,10 +124,8 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
                                    .weight_decay = optimizer.weight_decay()},
                          .clip_norm = optimizer.clip_norm(),
                          .zero_stage = static_cast<int>(config.parallel().zero_stage()),
-                         .num_shards = num_replicas,
-                         .shard = coordinate[Axis::kDp] * plan.mesh[Axis::kCp] + coordinate[Axis::kCp],
-                         .counts_same_on_tp = coordinate[Axis::kTp] == 0,
-                         .counts_tied = coordinate[Axis::kPp] == 0,
+                         .mesh = plan.mesh,
+                         .coordinate = coordinate,
                          .precision = plan.precision};
   plan.update = std::make_unique<UpdateProgram>(RecordUpdate(plan.buckets, plan.update_options));
 
@@ -136,7 +134,7 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
   const std::vector<Work> schedule =
       Schedule(ScheduleOf(config), plan.mesh[Axis::kPp], coordinate[Axis::kPp], num_micro_batches);
   plan.step = PlanTrainingStep(*plan.chunk, *plan.update, plan.buckets, schedule, num_micro_batches,
-                               plan.update_options.zero_stage, num_replicas, plan.mesh.product(), neighbours);
+                               plan.update_options.zero_stage, neighbours);
   plan.evaluation = PlanEvaluation(*plan.evaluation_chunk, num_micro_batches, neighbours);
 
   plan.step_memory = {PlanMemory(*plan.chunk, device), PlanMemory(plan.update->program, device)};
@@ -146,8 +144,7 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
   plan.transient_bytes =
       std::max(Executor::TransientBytes(plan.step_memory), Executor::TransientBytes(plan.evaluation_memory));
   plan.persistent =
-      ParameterStore(*plan.chunk, plan.buckets, *plan.update, plan.update_options, plan.mesh, coordinate)
-          .PlannedBytes();
+      ParameterStore(*plan.chunk, plan.buckets, *plan.update, plan.update_options).PlannedBytes();
   return plan;
 }
 
@@ -160,8 +157,9 @@ std::string RankPlan::MemoryTable() const {
   row("parameters", persistent.parameters, "compute copies and master weights");
   row("gradients", persistent.gradients, "");
   row("optimizer state", persistent.optimizer_state,
-      update_options.zero_stage == 0 ? "on every replica"
-                                     : absl::StrCat("1/", update_options.num_shards, " of it here"));
+      update_options.zero_stage == 0
+          ? "on every replica"
+          : absl::StrCat("1/", NumRanks({Axis::kDp, Axis::kCp}, mesh), " of it here"));
   row("saved activations", slot_bytes, absl::StrCat(step.num_slots, " micro-batches in flight"));
   row("transient", transient_bytes, "workspaces included");
   row("total", total_bytes(), "");

@@ -11,7 +11,7 @@ Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
       mesh_(mesh),
       device_mesh_(device_mesh),
       device_(device),
-      store_(*plan.chunk, plan.buckets, *plan.update, plan.update_options, plan.mesh, plan.coordinate) {
+      store_(*plan.chunk, plan.buckets, *plan.update, plan.update_options) {
   store_.Allocate(device);
   slots_ = device.Allocate(plan.slot_bytes);
   transient_ = device.Allocate(plan.transient_bytes);
@@ -42,14 +42,14 @@ std::unique_ptr<Executor> Trainer::MakeExecutor(const StepPlan& step, const std:
   for (Axis axis : kAllAxes) {
     if (plan_.mesh[axis] > 1) options.axes[static_cast<int>(axis)] = &device_mesh_.along(axis);
   }
-  options.channels.resize(kNumPlanChannels);
+  options.channels.resize(kReductions);
   options.channels[kFromPrevious] = device_mesh_.activation_from_previous().communicator;
   options.channels[kToNext] = device_mesh_.activation_to_next().communicator;
   options.channels[kFromNext] = device_mesh_.gradient_from_next().communicator;
   options.channels[kToPrevious] = device_mesh_.gradient_to_previous().communicator;
-  options.channels[kReplicas] = &device_mesh_.along({Axis::kDp, Axis::kCp});
   options.channels[kHomes] = device_mesh_.embedding_homes();
   options.channels[kWorld] = &device_mesh_.world();
+  for (AxisSet axes : ReductionGroups(plan_.buckets)) options.channels.push_back(&device_mesh_.along(axes));
   return std::make_unique<Executor>(step, memory, std::move(bindings), device_, std::move(options));
 }
 
@@ -60,12 +60,12 @@ void Trainer::Initialize(uint64_t seed) {
 void Trainer::GatherParameters() {
   store_.MakeComputeCopies();
   if (plan_.update_options.zero_stage == 0) return;
-  Communicator& replicas = device_mesh_.along({Axis::kDp, Axis::kCp});
   for (int b = 0; b < store_.buckets().size(); ++b) {
     const Bucket& bucket = store_.buckets()[b];
     char* parameters = static_cast<char*>(store_.parameters(b));
-    replicas.AllGather(parameters + store_.owned_begin(b) * SizeOf(bucket.compute), parameters,
-                       store_.owned_size(b), bucket.compute);
+    device_mesh_.along(bucket.reduced_over)
+        .AllGather(parameters + store_.owned_begin(b) * SizeOf(bucket.compute), parameters,
+                   store_.owned_size(b), bucket.compute);
   }
   device_.Synchronize(0);
 }
@@ -79,12 +79,16 @@ void Trainer::Fill(const Program& program, const Samples& samples,
   for (const auto& [id, address] : inputs) {
     if (address == nullptr) continue;
     const Value& value = program.value(id);
-    const void* from = value.name == "ids"         ? static_cast<const void*>(samples.inputs)
-                       : value.name == "targets"   ? static_cast<const void*>(samples.labels)
-                       : value.name == "positions" ? static_cast<const void*>(positions_.data())
-                       : value.name == "lo"        ? static_cast<const void*>(lo_.data())
-                                                   : static_cast<const void*>(token_index_.data());
-    device_.CopyToDevice(address, from, value.size_bytes(), 0);
+    const void* from = value.name == "ids"                ? static_cast<const void*>(samples.inputs)
+                       : value.name == "targets"          ? static_cast<const void*>(samples.labels)
+                       : value.name == "positions"        ? static_cast<const void*>(positions_.data())
+                       : value.name == "stream_positions" ? static_cast<const void*>(positions_.data())
+                       : value.name == "lo"               ? static_cast<const void*>(lo_.data())
+                                                          : static_cast<const void*>(token_index_.data());
+    // Of what tp shards, this rank's rows.
+    const int64_t share = value.layout[Axis::kTp].is_shard() ? plan_.coordinate[Axis::kTp] : 0;
+    device_.CopyToDevice(address, static_cast<const char*>(from) + share * value.size_bytes(),
+                         value.size_bytes(), 0);
   }
 }
 

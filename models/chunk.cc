@@ -1,7 +1,6 @@
 #include "models/chunk.h"
 
 #include "absl/strings/str_cat.h"
-#include "models/layers.h"
 #include "runtime/autograd.h"
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/gather_rows.h"
@@ -12,8 +11,8 @@ namespace trireme {
 namespace {
 
 Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
-  const Shape tokens = {spec.sequences * spec.sequence_length};
-  const Layout layout = StreamLayout();
+  const Shape tokens = {spec.tokens()}, stream_tokens = {spec.stream_tokens()};
+  const Layout layout = StreamLayout(false);
   Batch batch;
   if (spec.has_embedding) batch.ids = recorder.Input("ids", DType::kI32, tokens, layout);
   if (spec.has_head && spec.purpose != ChunkSpec::Purpose::kGenerate) {
@@ -21,7 +20,11 @@ Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
   }
   batch.positions = recorder.Input("positions", DType::kI32, tokens, layout);
   batch.lo = recorder.Input("lo", DType::kI32, tokens, layout);
-  batch.token_index = recorder.Input("token_index", DType::kI64, tokens, layout);
+  batch.stream_positions = batch.positions;
+  if (spec.sequence_parallel) {
+    batch.stream_positions = recorder.Input("stream_positions", DType::kI32, stream_tokens, spec.stream());
+  }
+  batch.token_index = recorder.Input("token_index", DType::kI64, stream_tokens, spec.stream());
   batch.mean_keys = (static_cast<double>(spec.sequence_length) + 1) / 2;
   return batch;
 }
@@ -52,9 +55,8 @@ std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec) 
     recorder.BeginSegment("embedding", Region::kForward);
     x = model.Embed(recorder, batch);
   } else {
-    x = recorder.Received("stage_input", spec.precision.compute,
-                          {spec.sequences * spec.sequence_length, model.hidden_size()}, StreamLayout(),
-                          spec.purpose == ChunkSpec::Purpose::kTrain);
+    x = recorder.Received("stage_input", spec.precision.compute, {spec.stream_tokens(), model.hidden_size()},
+                          spec.stream(), spec.purpose == ChunkSpec::Purpose::kTrain);
     program->stage_input = x.id();
   }
   for (int block = spec.first_block; block < spec.end_block; ++block) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "models/layers.h"
 #include "models/model.h"
 #include "runtime/passes/recompute.h"
 #include "runtime/program.h"
@@ -27,9 +28,16 @@ struct ChunkSpec {
   AxisSizes mesh;
   Precision precision;
   Recompute recompute = Recompute::kNone;
+  bool sequence_parallel = false;  // the stream's tokens are sharded over tp; tp divides them
+
+  Layout stream() const { return StreamLayout(sequence_parallel); }
+  int64_t tokens() const { return sequences * sequence_length; }
+  // Those of the stream that this rank holds.
+  int64_t stream_tokens() const { return sequence_parallel ? tokens() / mesh[Axis::kTp] : tokens(); }
 };
 
-// Inputs are named "ids", "targets", "positions", "lo", "token_index" and (kGenerate) "rows".
+// Inputs are named "ids", "targets", "positions", "lo", "token_index", (with sequence parallelism)
+// "stream_positions" and (kGenerate) "rows".
 std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec);
 
 }  // namespace trireme

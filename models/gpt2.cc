@@ -15,8 +15,8 @@
 namespace trireme {
 Tensor Gpt2::Norm(const std::string& name, Tensor x) const {
   Recorder& recorder = x.recorder();
-  const Tensor gain = recorder.Parameters({StreamVector(name + ".weight", hidden_size(), 1)});
-  const Tensor bias = recorder.Parameters({StreamVector(name + ".bias", hidden_size(), 0)});
+  const Tensor gain = recorder.Parameters({Vector(name + ".weight", hidden_size(), 1, OnStream(x))});
+  const Tensor bias = recorder.Parameters({Vector(name + ".bias", hidden_size(), 0, OnStream(x))});
   return LayerNorm(x, gain, bias, config_.layer_norm_eps());
 }
 
@@ -32,8 +32,7 @@ Tensor Gpt2::ColumnParallel(const std::string& name, Tensor x, int64_t out,
     weight.disk_row = i * out / num_parts;
     weight.disk_transposed = true;
     weights.push_back(weight);
-    Parameter bias = StreamVector(absl::StrCat(name, ".bias", parts[i]), out / num_parts, 0);
-    bias.layout = {kReplicate, Shard(0)};
+    Parameter bias = Vector(absl::StrCat(name, ".bias", parts[i]), out / num_parts, 0, Shard(0));
     bias.disk_name = name + ".bias";
     bias.disk_shape = {out};
     bias.disk_row = i * out / num_parts;
@@ -50,7 +49,7 @@ Tensor Gpt2::RowParallel(const std::string& name, Tensor x, int64_t in) const {
   weight.disk_name = weight.name;
   weight.disk_shape = {in, hidden_size()};
   weight.disk_transposed = true;
-  const Tensor bias = x.recorder().Parameters({StreamVector(name + ".bias", hidden_size(), 0)});
+  const Tensor bias = x.recorder().Parameters({Vector(name + ".bias", hidden_size(), 0, kInvariant)});
   return Linear(x, x.recorder().Parameters({weight}), RowBias(bias));
 }
 
@@ -59,9 +58,9 @@ Tensor Gpt2::Embed(Recorder& recorder, const Batch& batch) const {
       {VocabularyMatrix(embedding_name(), vocabulary(), hidden_size(), kInitialDeviation, recorder)});
   Parameter positions = Matrix("transformer.wpe.weight", config_.max_position_embeddings(), hidden_size(), 0,
                                kInitialDeviation / 2);
-  positions.layout = {kReplicate, kInvariant};
-  const Tensor x =
-      ToStream(Embedding(batch.ids, tokens)) + Embedding(batch.positions, recorder.Parameters({positions}));
+  positions.layout = {kReplicate, OnStream(batch.token_index)};
+  const Tensor x = ToStream(Embedding(batch.ids, tokens), batch.token_index) +
+                   Embedding(batch.stream_positions, recorder.Parameters({positions}));
   return Dropout(x, batch.token_index, config_.dropout(), seed_, "embedding.dropout");
 }
 
@@ -74,13 +73,13 @@ Tensor Gpt2::Block(int index, Tensor x, const Batch& batch) const {
   const Tensor qkv =
       ColumnParallel(name + ".attn.c_attn", FromStream(Norm(name + ".ln_1", x)), 3 * d, {".q", ".k", ".v"});
   const Tensor mixed = Attention(qkv, batch.lo, head_shape, batch.mean_keys);
-  Tensor attention = ToStream(RowParallel(name + ".attn.c_proj", mixed, d));
+  Tensor attention = ToStream(RowParallel(name + ".attn.c_proj", mixed, d), x);
   attention = Dropout(attention, batch.token_index, config_.dropout(), seed_, name + ".attn.dropout");
   const Tensor h = x + attention;
 
   const int64_t f = config_.intermediate_size();
   const Tensor wide = Gelu(ColumnParallel(name + ".mlp.c_fc", FromStream(Norm(name + ".ln_2", h)), f, {""}));
-  Tensor feed = ToStream(RowParallel(name + ".mlp.c_proj", wide, f));
+  Tensor feed = ToStream(RowParallel(name + ".mlp.c_proj", wide, f), x);
   feed = Dropout(feed, batch.token_index, config_.dropout(), seed_, name + ".mlp.dropout");
   return h + feed;
 }

@@ -7,15 +7,17 @@ namespace trireme {
 Tensor FromStream(Tensor x) {
   return Redistribute(x, Axis::kTp, kReplicate);
 }
-Tensor ToStream(Tensor x) {
-  return Redistribute(x, Axis::kTp, kInvariant);
+Tensor ToStream(Tensor partial, Tensor stream) {
+  return Redistribute(partial, Axis::kTp, stream.layout()[Axis::kTp]);
 }
 
-Parameter StreamVector(std::string name, int64_t size, double value) {
-  return {.name = std::move(name),
-          .global_shape = {size},
-          .layout = {kReplicate, kInvariant},
-          .init = {.mean = value}};
+Placement OnStream(Tensor stream) {
+  return stream.layout()[Axis::kTp].is_shard() ? kReplicate : kInvariant;
+}
+
+Parameter Vector(std::string name, int64_t size, double value, Placement tp) {
+  return {
+      .name = std::move(name), .global_shape = {size}, .layout = {kReplicate, tp}, .init = {.mean = value}};
 }
 
 Parameter Matrix(std::string name, int64_t rows, int64_t cols, int sharded_dim, double deviation) {

@@ -20,24 +20,25 @@ double Llama::ResidualDeviation() const {
 }
 
 Tensor Llama::Norm(const std::string& name, Tensor x) const {
-  const Tensor gain = x.recorder().Parameters({StreamVector(name + ".weight", hidden_size(), 1)});
+  const Tensor gain = x.recorder().Parameters({Vector(name + ".weight", hidden_size(), 1, OnStream(x))});
   return RmsNorm(x, gain, config_.rms_norm_eps());
 }
 
 Tensor Llama::Embed(Recorder& recorder, const Batch& batch) const {
   const Tensor table = recorder.Parameters(
       {VocabularyMatrix(embedding_name(), vocabulary(), hidden_size(), kInitialDeviation, recorder)});
-  const Tensor x = ToStream(Embedding(batch.ids, table));
+  const Tensor x = ToStream(Embedding(batch.ids, table), batch.token_index);
   return Dropout(x, batch.token_index, config_.dropout(), seed_, "embedding.dropout");
 }
 
 Tensor Llama::Block(int index, Tensor x, const Batch& batch) const {
   const std::string name = absl::StrCat("model.layers.", index);
   Tensor attention =
-      ToStream(Attend(name + ".self_attn", FromStream(Norm(name + ".input_layernorm", x)), batch));
+      ToStream(Attend(name + ".self_attn", FromStream(Norm(name + ".input_layernorm", x)), batch), x);
   attention = Dropout(attention, batch.token_index, config_.dropout(), seed_, name + ".self_attn.dropout");
   const Tensor h = x + attention;
-  Tensor feed = ToStream(FeedForward(name + ".mlp", FromStream(Norm(name + ".post_attention_layernorm", h))));
+  Tensor feed =
+      ToStream(FeedForward(name + ".mlp", FromStream(Norm(name + ".post_attention_layernorm", h))), x);
   feed = Dropout(feed, batch.token_index, config_.dropout(), seed_, name + ".mlp.dropout");
   return h + feed;
 }

@@ -14,14 +14,16 @@
 namespace trireme {
 
 // The inputs of a micro-batch of T = sequences * sequence_length tokens, sequence by sequence. All are i32
-// [T] but token_index, i64 [T].
+// [T] but token_index, i64. The last two lie as the residual stream does: with sequence parallelism each tp
+// rank has its share of them, where the others are whole.
 struct Batch {
   Tensor ids;
   Tensor targets;        // absent in programs for generation
   Tensor positions;      // in the sequence
   Tensor lo;             // first token that each token may attend to
-  Tensor token_index;    // global: sample * sequence_length + position
   double mean_keys = 0;  // mean number of tokens that a token attends to
+  Tensor stream_positions;
+  Tensor token_index;  // global: sample * sequence_length + position
 };
 
 class Model {

@@ -26,31 +26,57 @@ int64_t RoundUp(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
+// The axes of tokens and matrices on which a parameter is laid out as `placement`.
+AxisSet AxesWith(const Layout& layout, Placement placement) {
+  unsigned bits = 0;
+  for (Axis axis : {Axis::kDp, Axis::kCp, Axis::kTp}) {
+    if (layout[axis] == placement) bits |= AxisSet(axis).bits();
+  }
+  return AxisSet::FromBits(bits);
+}
+
+// Vectors are few and small: those of the whole chunk share a bucket, so that they cost one message.
+constexpr int kWholeChunk = -1;
+
+std::string NameOf(const Program& chunk, const Bucket& bucket, int segment) {
+  return absl::StrCat(
+      segment == kWholeChunk ? "vectors" : chunk.segments[segment].name,
+      bucket.same_over == AxisSet() ? "" : absl::StrCat(" (same on ", Name(bucket.same_over), ")"),
+      bucket.reduced_over.Contains(Axis::kTp) ? " (summed over tp)" : "", bucket.tied ? " (tied)" : "");
+}
+
 }  // namespace
 
-std::vector<Bucket> MakeBuckets(const Program& chunk, int num_shards, const std::string& tied_parameter) {
-  // Vectors are few and small: those of the whole chunk share a bucket, so that they cost one message.
-  constexpr int kWholeChunk = -1;
-  std::map<std::tuple<int, bool, bool, bool>, Bucket> by_key;
+bool Bucket::CountsAt(const AxisSizes& coordinate) const {
+  for (Axis axis : kAllAxes) {
+    if (same_over.Contains(axis) && coordinate[axis] != 0) return false;
+  }
+  return !tied || coordinate[Axis::kPp] == 0;
+}
+
+std::vector<Bucket> MakeBuckets(const Program& chunk, const AxisSizes& mesh,
+                                const std::string& tied_parameter) {
+  std::map<std::tuple<int, bool, unsigned, unsigned, bool>, Bucket> by_key;
   for (int g = 0; g < chunk.parameters.size(); ++g) {
     const ParameterGroup& group = chunk.parameters[g];
     const Value& value = chunk.value(group.value);
     for (Axis axis : {Axis::kDp, Axis::kCp}) {
       CHECK(value.layout[axis] == kReplicate) << value.name << " is " << value.layout.ToString();
     }
-    CHECK(value.layout[Axis::kTp] != kReplicate) << value.name << " is " << value.layout.ToString();
     const bool decays = group.parts[0].decay;
-    const bool same_on_tp = value.layout[Axis::kTp] == kInvariant;
+    const AxisSet reduced_over = AxesWith(value.layout, kReplicate);
+    const AxisSet same_over = AxesWith(value.layout, kInvariant);
     const bool tied = group.parts[0].name == tied_parameter;
     const int segment = decays ? group.segment : kWholeChunk;
-    Bucket& bucket = by_key[{segment, decays, same_on_tp, tied}];
+    Bucket& bucket = by_key[{segment, decays, same_over.bits(), reduced_over.bits(), tied}];
     if (bucket.members.empty()) {
-      bucket.name = absl::StrCat(decays ? chunk.segments[segment].name : "vectors",
-                                 same_on_tp ? " (same on tp)" : "", tied ? " (tied)" : "");
       bucket.compute = value.dtype;
       bucket.decays = decays;
-      bucket.same_on_tp = same_on_tp;
+      bucket.reduced_over = reduced_over;
+      bucket.num_shards = NumRanks(reduced_over, mesh);
+      bucket.same_over = same_over;
       bucket.tied = tied;
+      bucket.name = NameOf(chunk, bucket, segment);
     }
     bucket.members.push_back({g, bucket.size});
     // Every group starts at a cache line, whatever its dtype.
@@ -59,12 +85,22 @@ std::vector<Bucket> MakeBuckets(const Program& chunk, int num_shards, const std:
   }
   std::vector<Bucket> buckets;
   for (auto& [key, bucket] : by_key) {
-    bucket.size = RoundUp(bucket.size, int64_t{32} * num_shards);
+    bucket.size = RoundUp(bucket.size, int64_t{32} * bucket.num_shards);
     buckets.push_back(std::move(bucket));
   }
   std::stable_sort(buckets.begin(), buckets.end(),
                    [](const Bucket& a, const Bucket& b) { return a.last_segment < b.last_segment; });
   return buckets;
+}
+
+std::vector<AxisSet> ReductionGroups(const std::vector<Bucket>& buckets) {
+  std::vector<AxisSet> groups;
+  for (const Bucket& bucket : buckets) {
+    if (std::find(groups.begin(), groups.end(), bucket.reduced_over) == groups.end()) {
+      groups.push_back(bucket.reduced_over);
+    }
+  }
+  return groups;
 }
 
 }  // namespace trireme

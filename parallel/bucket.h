@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/axis_set.h"
 #include "runtime/program.h"
 
 namespace trireme {
@@ -23,19 +24,31 @@ struct Bucket {
   std::string name;
   DType compute = DType::kF32;  // of the copies that the chunk reads
   bool decays = true;           // weight decay applies (matrices)
-  // Whether every tp rank holds the same elements (Invariant on tp): then only coordinate 0 counts and saves
-  // them.
-  bool same_on_tp = false;
+  // The axes on which the parameters are Replicate, and so their gradients Partial: those that gradients are
+  // added over, and whose ranks share the bucket under ZeRO.
+  AxisSet reduced_over;
+  int num_shards = 1;  // ranks of such a group
+  // The axes on which they are Invariant: every rank holds the same elements and gets the same gradients;
+  // only coordinate 0 counts and saves them.
+  AxisSet same_over;
   bool tied = false;  // the chunk at the pipeline's other end holds the same parameter
   std::vector<Member> members;
   int64_t size = 0;       // elements, padding included
   int last_segment = -1;  // the backward segment that adds to its gradients last
-  int64_t shard_size(int num_shards) const { return size / num_shards; }
+  int64_t shard_size() const { return size / num_shards; }
+
+  // Whether the rank at `coordinate`, and not another that holds the same elements, counts them in a norm and
+  // saves them.
+  bool CountsAt(const AxisSizes& coordinate) const;
 };
 
-// The buckets of a chunk, in the order in which backward completes their gradients. `num_shards`: ranks of dp
-// x cp. `tied_parameter`: the name of the parameter that another stage holds as well; "" for none.
-std::vector<Bucket> MakeBuckets(const Program& chunk, int num_shards, const std::string& tied_parameter);
+// The buckets of a chunk, in the order in which backward completes their gradients. `tied_parameter`: the
+// name of the parameter that another stage holds as well; "" for none.
+std::vector<Bucket> MakeBuckets(const Program& chunk, const AxisSizes& mesh,
+                                const std::string& tied_parameter);
+
+// The sets of axes that buckets are reduced over, each once, in the order of the buckets.
+std::vector<AxisSet> ReductionGroups(const std::vector<Bucket>& buckets);
 
 }  // namespace trireme
 

@@ -18,6 +18,13 @@ std::vector<std::string> Names(const std::vector<Bucket>& buckets) {
   return names;
 }
 
+// The chunk's mesh with `dp` replicas.
+AxisSizes Replicas(const TestChunk& chunk, int dp) {
+  AxisSizes mesh = chunk.mesh();
+  mesh[Axis::kDp] = dp;
+  return mesh;
+}
+
 const Bucket& Find(const std::vector<Bucket>& buckets, const std::string& name) {
   for (const Bucket& bucket : buckets) {
     if (bucket.name == name) return bucket;
@@ -28,7 +35,7 @@ const Bucket& Find(const std::vector<Bucket>& buckets, const std::string& name) 
 
 TEST(BucketTest, MatricesGoByBlockAndVectorsTogetherInTheOrderOfBackward) {
   const TestChunk chunk({});
-  EXPECT_THAT(Names(MakeBuckets(chunk.program(), 1, "")),
+  EXPECT_THAT(Names(MakeBuckets(chunk.program(), Replicas(chunk, 1), "")),
               ElementsAre("head", "block 1", "vectors", "vectors (same on tp)", "block 0", "embedding"));
 }
 
@@ -36,7 +43,7 @@ TEST(BucketTest, EveryParameterLiesInOneBucketOnceWithoutOverlap) {
   for (int tp : {1, 2, 3}) {
     const TestChunk chunk({.tp = tp});
     std::vector<int> seen(chunk.program().parameters.size(), 0);
-    for (const Bucket& bucket : MakeBuckets(chunk.program(), 3, "")) {
+    for (const Bucket& bucket : MakeBuckets(chunk.program(), Replicas(chunk, 3), "")) {
       int64_t end = 0;
       for (const Bucket::Member& member : bucket.members) {
         EXPECT_GE(member.offset, end) << bucket.name;
@@ -54,16 +61,16 @@ TEST(BucketTest, EveryParameterLiesInOneBucketOnceWithoutOverlap) {
 TEST(BucketTest, SizesDivideIntoWholeCacheLinesOnEveryShard) {
   const TestChunk chunk({});
   for (int num_shards : {1, 2, 3, 5, 7}) {
-    for (const Bucket& bucket : MakeBuckets(chunk.program(), num_shards, "")) {
+    for (const Bucket& bucket : MakeBuckets(chunk.program(), Replicas(chunk, num_shards), "")) {
       EXPECT_EQ(bucket.size % (num_shards * 32), 0) << bucket.name;
-      EXPECT_EQ(bucket.shard_size(num_shards) * num_shards, bucket.size);
+      EXPECT_EQ(bucket.shard_size() * num_shards, bucket.size);
     }
   }
 }
 
 TEST(BucketTest, ABucketIsCompleteAfterTheLastSegmentThatAddsToIt) {
   const TestChunk chunk({});
-  for (const Bucket& bucket : MakeBuckets(chunk.program(), 1, "")) {
+  for (const Bucket& bucket : MakeBuckets(chunk.program(), Replicas(chunk, 1), "")) {
     ASSERT_GE(bucket.last_segment, 0);
     int last = -1;
     for (const Bucket::Member& member : bucket.members) {
@@ -82,7 +89,7 @@ TEST(BucketTest, ABucketIsCompleteAfterTheLastSegmentThatAddsToIt) {
 
 TEST(BucketTest, TheEmbeddingTiedToTheHeadOfThisStageIsCompleteWithTheEmbedding) {
   const TestChunk chunk({.ties_head = true});
-  const std::vector<Bucket> buckets = MakeBuckets(chunk.program(), 1, "");
+  const std::vector<Bucket> buckets = MakeBuckets(chunk.program(), Replicas(chunk, 1), "");
   const Bucket& embedding = Find(buckets, "embedding");
   EXPECT_EQ(chunk.program().segments[embedding.last_segment].name, "embedding");
   EXPECT_FALSE(embedding.tied);
@@ -90,7 +97,7 @@ TEST(BucketTest, TheEmbeddingTiedToTheHeadOfThisStageIsCompleteWithTheEmbedding)
 
 TEST(BucketTest, AParameterWithTwoHomesHasABucketOfItsOwn) {
   const TestChunk chunk({.ties_head = true});
-  const std::vector<Bucket> buckets = MakeBuckets(chunk.program(), 2, "embedding.weight");
+  const std::vector<Bucket> buckets = MakeBuckets(chunk.program(), Replicas(chunk, 2), "embedding.weight");
   const Bucket& tied = Find(buckets, "embedding (tied)");
   EXPECT_TRUE(tied.tied);
   EXPECT_EQ(tied.members.size(), 1);
@@ -99,7 +106,7 @@ TEST(BucketTest, AParameterWithTwoHomesHasABucketOfItsOwn) {
 
 TEST(BucketTest, OnlyMatricesDecayAndHaveTheComputeDType) {
   const TestChunk chunk({.compute = DType::kBF16});
-  for (const Bucket& bucket : MakeBuckets(chunk.program(), 1, "")) {
+  for (const Bucket& bucket : MakeBuckets(chunk.program(), Replicas(chunk, 1), "")) {
     const bool vectors = bucket.name.rfind("vectors", 0) == 0;
     EXPECT_EQ(bucket.decays, !vectors) << bucket.name;
     EXPECT_EQ(bucket.compute, vectors ? DType::kF32 : DType::kBF16) << bucket.name;
@@ -108,10 +115,43 @@ TEST(BucketTest, OnlyMatricesDecayAndHaveTheComputeDType) {
 
 TEST(BucketTest, WhatTpSharesIsApartFromWhatItShards) {
   const TestChunk chunk({.tp = 2});
-  for (const Bucket& bucket : MakeBuckets(chunk.program(), 1, "")) {
+  for (const Bucket& bucket : MakeBuckets(chunk.program(), Replicas(chunk, 1), "")) {
     for (const Bucket::Member& member : bucket.members) {
       const Value& value = chunk.program().value(chunk.program().parameters[member.group].value);
-      EXPECT_EQ(value.layout[Axis::kTp] == kInvariant, bucket.same_on_tp) << value.name;
+      EXPECT_EQ(value.layout[Axis::kTp] == kInvariant, bucket.same_over == AxisSet(Axis::kTp)) << value.name;
+    }
+  }
+}
+
+// As norm gains are with sequence parallelism: each tp rank adds up the gradient of its own tokens.
+TEST(BucketTest, WhatIsReplicateOnTpIsReducedAndSharedOverTpToo) {
+  Program program;
+  AxisSizes mesh;
+  mesh[Axis::kDp] = 3;
+  mesh[Axis::kTp] = 2;
+  Recorder recorder(&program, mesh, {});
+  recorder.BeginSegment("block", Region::kForward);
+  const auto vector = [&](const char* name, Placement tp) {
+    recorder.Parameters({{.name = name, .global_shape = {40}, .layout = {kReplicate, tp}}});
+  };
+  vector("gain", kReplicate);
+  vector("bias", kInvariant);
+  vector("column bias", Shard(0));
+  const std::vector<Bucket> buckets = MakeBuckets(program, mesh, "");
+  EXPECT_THAT(Names(buckets),
+              testing::UnorderedElementsAre("vectors (summed over tp)", "vectors (same on tp)", "vectors"));
+  const Bucket& gain = Find(buckets, "vectors (summed over tp)");
+  EXPECT_EQ(gain.reduced_over, (AxisSet{Axis::kDp, Axis::kCp, Axis::kTp}));
+  EXPECT_EQ(gain.num_shards, 6);
+  EXPECT_EQ(gain.same_over, AxisSet());
+  EXPECT_EQ(Find(buckets, "vectors (same on tp)").num_shards, 3);
+  EXPECT_EQ(ReductionGroups(buckets).size(), 2);
+  for (int dp = 0; dp < 3; ++dp) {
+    for (int tp = 0; tp < 2; ++tp) {
+      const UpdateOptions options = {.mesh = mesh, .coordinate = {{0, dp, 0, tp}}};
+      EXPECT_EQ(options.ShardBegin(gain), (dp * 2 + tp) * gain.shard_size());
+      EXPECT_TRUE(gain.CountsAt(options.coordinate));
+      EXPECT_EQ(Find(buckets, "vectors (same on tp)").CountsAt(options.coordinate), tp == 0);
     }
   }
 }
@@ -121,7 +161,7 @@ TEST(BucketDeathTest, AParameterThatIsNotReplicateOverTheTokensAborts) {
   Recorder recorder(&program, {}, {});
   recorder.BeginSegment("block", Region::kForward);
   recorder.Parameters({{.name = "w", .global_shape = {4, 4}, .layout = {kInvariant, kInvariant}}});
-  EXPECT_DEATH(MakeBuckets(program, 1, ""), "w is I.I.I");
+  EXPECT_DEATH(MakeBuckets(program, {}, ""), "w is I.I.I");
 }
 
 }  // namespace

@@ -94,27 +94,33 @@ void TestChunk::Head(Tensor x, const TestChunkOptions& options) {
 
 namespace {
 
-UpdateOptions UpdateOf(const TestChunkOptions& chunk, int zero_stage, int dp, int tp_coordinate,
-                       int dp_coordinate) {
+UpdateOptions UpdateOf(const TestChunkOptions& chunk, const AxisSizes& mesh, int zero_stage,
+                       int tp_coordinate, int dp_coordinate) {
+  AxisSizes coordinate = {{0, 0, 0, 0}};
+  coordinate[Axis::kTp] = tp_coordinate;
+  coordinate[Axis::kDp] = dp_coordinate;
   return {.zero_stage = zero_stage,
-          .num_shards = dp,
-          .shard = dp_coordinate,
-          .counts_same_on_tp = tp_coordinate == 0,
+          .mesh = mesh,
+          .coordinate = coordinate,
           .precision = {.compute = chunk.compute}};
+}
+
+AxisSizes WithDp(AxisSizes mesh, int dp) {
+  mesh[Axis::kDp] = dp;
+  return mesh;
 }
 
 }  // namespace
 
 TestStore::TestStore(const TestChunkOptions& chunk, int zero_stage, int dp, int tp_coordinate,
                      int dp_coordinate, const std::string& tied_parameter)
-    : chunk_(chunk), device_(1), buckets_(MakeBuckets(chunk_.program(), dp, tied_parameter)) {
-  const UpdateOptions options = UpdateOf(chunk, zero_stage, dp, tp_coordinate, dp_coordinate);
+    : chunk_(chunk),
+      device_(1),
+      buckets_(MakeBuckets(chunk_.program(), WithDp(chunk_.mesh(), dp), tied_parameter)) {
+  const UpdateOptions options =
+      UpdateOf(chunk, WithDp(chunk_.mesh(), dp), zero_stage, tp_coordinate, dp_coordinate);
   update_ = RecordUpdate(buckets_, options);
-  AxisSizes coordinate = {{0, 0, 0, 0}};
-  coordinate[Axis::kTp] = tp_coordinate;
-  coordinate[Axis::kDp] = dp_coordinate;
-  store_ = std::make_unique<ParameterStore>(chunk_.program(), buckets_, update_, options, chunk_.mesh(),
-                                            coordinate);
+  store_ = std::make_unique<ParameterStore>(chunk_.program(), buckets_, update_, options);
   store_->Allocate(device_);
 }
 

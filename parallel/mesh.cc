@@ -26,14 +26,6 @@ int GroupNumber(AxisSizes coordinate, const AxisSizes& sizes, AxisSet axes) {
 
 }  // namespace
 
-std::string Name(AxisSet axes) {
-  std::string name;
-  for (Axis axis : kAllAxes) {
-    if (axes.Contains(axis)) absl::StrAppend(&name, name.empty() ? "" : ",", Name(axis));
-  }
-  return name;
-}
-
 AxisSizes CoordinateOf(int rank, const AxisSizes& sizes) {
   AxisSizes coordinate;
   for (int i = kNumAxes - 1; i >= 0; --i) {

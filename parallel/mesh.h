@@ -3,45 +3,16 @@
 #define TRIREME_PARALLEL_MESH_H_
 
 #include <array>
-#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "parallel/axis_set.h"
 #include "runtime/axis.h"
 #include "runtime/communicator.h"
 
 namespace trireme {
-
-// A set of mesh axes.
-class AxisSet {
- public:
-  constexpr AxisSet() = default;
-  constexpr explicit AxisSet(Axis axis) : bits_(1u << static_cast<int>(axis)) {}
-  constexpr AxisSet(std::initializer_list<Axis> axes) {
-    for (Axis axis : axes) bits_ |= 1u << static_cast<int>(axis);
-  }
-
-  constexpr bool Contains(Axis axis) const { return (bits_ >> static_cast<int>(axis)) & 1u; }
-  constexpr unsigned bits() const { return bits_; }
-  constexpr bool operator==(const AxisSet&) const = default;
-
-  static constexpr AxisSet FromBits(unsigned bits) {
-    AxisSet set;
-    set.bits_ = bits;
-    return set;
-  }
-  static constexpr int kNumSets = 1 << kNumAxes;
-
- private:
-  unsigned bits_ = 0;
-};
-
-inline constexpr AxisSet kEveryAxis = {Axis::kPp, Axis::kDp, Axis::kCp, Axis::kTp};
-
-// "dp,cp"; "" for the empty set.
-std::string Name(AxisSet axes);
 
 // rank = ((pp * DP + dp) * CP + cp) * TP + tp. These need no communicator: a plan can be drawn for any rank
 // anywhere.

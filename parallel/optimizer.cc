@@ -42,19 +42,17 @@ class UpdateRecorder {
     recorder_.BeginSegment(std::move(name), Region::kUpdate);
     return recorder_.current_segment();
   }
-  Tensor Shard(Tensor whole) {
-    const int64_t size = whole.shape()[0] / options_.num_shards;
-    return recorder_.Rows(whole, options_.shard * size, size);
+  Tensor Shard(const Bucket& bucket, Tensor whole) {
+    return recorder_.Rows(whole, options_.ShardBegin(bucket), bucket.shard_size());
   }
 
   void RecordNorm(const Bucket& bucket, Tensor norms) {
     const DType wide = options_.precision.wide();
-    const int64_t state_size =
-        options_.zero_stage == 0 ? bucket.size : bucket.shard_size(options_.num_shards);
+    const int64_t state_size = options_.zero_stage == 0 ? bucket.size : bucket.shard_size();
     const Tensor gradients = State("gradients " + bucket.name, wide, bucket.size);
     const Tensor parameters = State("parameters " + bucket.name, bucket.compute, bucket.size);
-    const Tensor gradient_shard = Shard(gradients);
-    const Tensor parameter_shard = Shard(parameters);
+    const Tensor gradient_shard = Shard(bucket, gradients);
+    const Tensor parameter_shard = Shard(bucket, parameters);
     Tensor master = options_.zero_stage == 0 ? parameters : parameter_shard;
     if (bucket.compute != wide) master = State("master " + bucket.name, wide, state_size);
     UpdateProgram::BucketValues values = {
@@ -67,9 +65,7 @@ class UpdateRecorder {
         .second_moment = State("second moment " + bucket.name, wide, state_size).id(),
         .norm_segment = -1,
         .update_segment = -1};
-    const bool counts =
-        (!bucket.same_on_tp || options_.counts_same_on_tp) && (!bucket.tied || options_.counts_tied);
-    if (counts) {
+    if (bucket.CountsAt(options_.coordinate)) {
       values.norm_segment = Begin("norm " + bucket.name);
       SquaredNorm(gradient_shard, recorder_.Rows(norms, static_cast<int64_t>(update_.buckets.size()), 1));
     }

@@ -13,13 +13,16 @@ namespace trireme {
 
 struct UpdateOptions {
   AdamWOptions adamw;
-  double clip_norm = 0;           // 0: off
-  int zero_stage = 1;             // 0: every replica updates everything; 1: each its shard
-  int num_shards = 1;             // ranks of dp x cp
-  int shard = 0;                  // this rank's
-  bool counts_same_on_tp = true;  // whether this rank is tp coordinate 0
-  bool counts_tied = true;        // whether this is the tied parameter's first home
+  double clip_norm = 0;  // 0: off
+  int zero_stage = 1;    // 0: every replica updates everything; 1: each its shard
+  AxisSizes mesh;
+  AxisSizes coordinate = {{0, 0, 0, 0}};  // of this rank
   Precision precision;
+
+  // The first element of this rank's shard of a bucket.
+  int64_t ShardBegin(const Bucket& bucket) const {
+    return RankAlong(bucket.reduced_over, coordinate, mesh) * bucket.shard_size();
+  }
 };
 
 // The program and where things are in it. All values are State: bound by ParameterStore.

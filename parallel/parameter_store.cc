@@ -33,14 +33,8 @@ void Store(void* data, DType dtype, int64_t index, double number) {
 }  // namespace
 
 ParameterStore::ParameterStore(const Program& chunk, const std::vector<Bucket>& buckets,
-                               const UpdateProgram& update, const UpdateOptions& options, AxisSizes mesh,
-                               AxisSizes coordinate)
-    : chunk_(chunk),
-      buckets_(buckets),
-      update_(update),
-      options_(options),
-      mesh_(mesh),
-      coordinate_(coordinate) {}
+                               const UpdateProgram& update, const UpdateOptions& options)
+    : chunk_(chunk), buckets_(buckets), update_(update), options_(options) {}
 
 ParameterStore::Bytes ParameterStore::PlannedBytes() const {
   Bytes bytes;
@@ -113,17 +107,16 @@ Bindings ParameterStore::BindChunk(const Program& program) const {
 }
 
 int64_t ParameterStore::owned_begin(int b) const {
-  return options_.zero_stage == 0 ? 0 : options_.shard * buckets_[b].shard_size(options_.num_shards);
+  return options_.zero_stage == 0 ? 0 : options_.ShardBegin(buckets_[b]);
 }
 
 int64_t ParameterStore::owned_size(int b) const {
-  return options_.zero_stage == 0 ? buckets_[b].size : buckets_[b].shard_size(options_.num_shards);
+  return options_.zero_stage == 0 ? buckets_[b].size : buckets_[b].shard_size();
 }
 
 bool ParameterStore::saves(int b) const {
-  if (options_.zero_stage == 0 && options_.shard != 0) return false;
-  if (buckets_[b].same_on_tp && !options_.counts_same_on_tp) return false;
-  return !buckets_[b].tied || options_.counts_tied;
+  if (options_.zero_stage == 0 && options_.ShardBegin(buckets_[b]) != 0) return false;
+  return buckets_[b].CountsAt(options_.coordinate);
 }
 
 std::vector<ParameterBox> ParameterStore::Boxes(int b, int64_t begin, int64_t count) const {
@@ -149,8 +142,8 @@ void ParameterStore::AppendBoxes(const ParameterGroup& group, int64_t begin, int
     int64_t origin[2] = {0, 0};
     for (int d = 0; d < 2; ++d) {
       if (part.layout[Axis::kTp] != Shard(d)) continue;
-      local[d] /= mesh_[Axis::kTp];
-      origin[d] = coordinate_[Axis::kTp] * local[d];
+      local[d] /= options_.mesh[Axis::kTp];
+      origin[d] = options_.coordinate[Axis::kTp] * local[d];
     }
     const int64_t size = local[0] * local[1];
     int64_t at = std::max(begin, part_begin);

@@ -35,7 +35,7 @@ class ParameterStore {
 
   // `chunk`, `buckets` and `update` belong together and must outlive the store.
   ParameterStore(const Program& chunk, const std::vector<Bucket>& buckets, const UpdateProgram& update,
-                 const UpdateOptions& options, AxisSizes mesh, AxisSizes coordinate);
+                 const UpdateOptions& options);
 
   // What Allocate will take.
   Bytes PlannedBytes() const;
@@ -97,8 +97,6 @@ class ParameterStore {
   const std::vector<Bucket>& buckets_;
   const UpdateProgram& update_;
   const UpdateOptions options_;
-  const AxisSizes mesh_;
-  const AxisSizes coordinate_;
   std::vector<void*> storage_;  // by value of the update program
   Device* device_ = nullptr;
   char* memory_ = nullptr;  // of the device: everything in storage_

@@ -244,9 +244,8 @@ TEST(ParameterStoreTest, OneHomeSavesATiedParameter) {
   TestStore first({.ties_head = true}, 0, 1, 0, 0, "embedding.weight");
   for (int b = 0; b < first.buckets().size(); ++b) EXPECT_TRUE(first.store().saves(b));
   UpdateOptions second = first.store().options();
-  second.counts_tied = false;
-  const ParameterStore other(first.chunk().program(), first.buckets(), first.update(), second,
-                             first.chunk().mesh(), {{0, 0, 0, 0}});
+  second.coordinate[Axis::kPp] = 1;
+  const ParameterStore other(first.chunk().program(), first.buckets(), first.update(), second);
   for (int b = 0; b < first.buckets().size(); ++b) EXPECT_EQ(other.saves(b), !first.buckets()[b].tied);
 }
 

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <map>
 
 namespace trireme {
@@ -15,13 +16,9 @@ class Planner {
   Planner(const Program& chunk, const StageNeighbours& neighbours, int num_micro_batches)
       : chunk_(chunk), neighbours_(neighbours) {
     plan_.programs = {&chunk};
-    plan_.channels = {"activations from the previous stage",
-                      "activations to the next stage",
-                      "gradients from the next stage",
-                      "gradients to the previous stage",
-                      "dp,cp",
-                      "homes of the tied parameter",
-                      "world"};
+    plan_.channels = {"activations from the previous stage", "activations to the next stage",
+                      "gradients from the next stage",       "gradients to the previous stage",
+                      "homes of the tied parameter",         "world"};
     plan_.num_micro_batches = num_micro_batches;
     plan_.num_slots = 0;
   }
@@ -76,32 +73,33 @@ class Planner {
   }
 
   // Called after each segment of the last backward.
-  void ReduceAfter(const std::vector<Bucket>* buckets, const UpdateProgram* update, int zero_stage,
-                   int num_replicas) {
+  void ReduceAfter(const std::vector<Bucket>* buckets, const UpdateProgram* update, int zero_stage) {
     buckets_ = buckets;
     update_ = update;
     zero_stage_ = zero_stage;
-    num_replicas_ = num_replicas;
+    groups_ = ReductionGroups(*buckets);
+    for (AxisSet axes : groups_) plan_.channels.push_back(Name(axes));
     plan_.programs.push_back(&update->program);
     reductions_.resize(buckets->size(), -1);
   }
   void LastBackwardFollows() { is_last_backward_ = true; }
 
-  void Update(int num_ranks) {
+  void Update() {
     ReduceTied();
     for (size_t b = 0; b < buckets_->size(); ++b) {
       if (reductions_[b] >= 0) Wait(reductions_[b]);
       RunUpdate(update_->buckets[b].norm_segment);
     }
     RunUpdate(update_->sum_segment);
-    Wait(StartUpdate(Message::kAllReduce, update_->local_norm, update_->global_norm, kWorld, num_ranks));
+    Wait(StartUpdate(Message::kAllReduce, update_->local_norm, update_->global_norm, kWorld));
     RunUpdate(update_->factors_segment);
     std::vector<int> gathers;
-    for (const UpdateProgram::BucketValues& bucket : update_->buckets) {
-      RunUpdate(bucket.update_segment);
-      if (zero_stage_ == 0 || num_replicas_ == 1) continue;
-      gathers.push_back(StartUpdate(Message::kAllGather, bucket.parameter_shard, bucket.parameters, kReplicas,
-                                    num_replicas_));
+    for (size_t b = 0; b < buckets_->size(); ++b) {
+      const UpdateProgram::BucketValues& values = update_->buckets[b];
+      RunUpdate(values.update_segment);
+      if (zero_stage_ == 0 || (*buckets_)[b].num_shards == 1) continue;
+      gathers.push_back(
+          StartUpdate(Message::kAllGather, values.parameter_shard, values.parameters, ReductionChannel(b)));
     }
     WaitAll(gathers);
   }
@@ -131,8 +129,7 @@ class Planner {
                    .peer = peer});
   }
 
-  int StartUpdate(Message message, ValueId in, ValueId out, PlanChannel channel, int num_ranks) {
-    CHECK_GE(num_ranks, 1);
+  int StartUpdate(Message message, ValueId in, ValueId out, int channel) {
     return Append({.kind = StepKind::kStart,
                    .program = kUpdate,
                    .message = message,
@@ -182,14 +179,18 @@ class Planner {
     }
   }
 
+  int ReductionChannel(size_t b) const {
+    const auto group = std::find(groups_.begin(), groups_.end(), (*buckets_)[b].reduced_over);
+    return kReductions + static_cast<int>(group - groups_.begin());
+  }
+
   int StartReduction(size_t b) {
-    if (num_replicas_ == 1) return -1;
+    if ((*buckets_)[b].num_shards == 1) return -1;
     const UpdateProgram::BucketValues& values = update_->buckets[b];
     if (zero_stage_ == 0) {
-      return StartUpdate(Message::kAllReduce, values.gradients, values.gradients, kReplicas, num_replicas_);
+      return StartUpdate(Message::kAllReduce, values.gradients, values.gradients, ReductionChannel(b));
     }
-    return StartUpdate(Message::kReduceScatter, values.gradients, values.gradient_shard, kReplicas,
-                       num_replicas_);
+    return StartUpdate(Message::kReduceScatter, values.gradients, values.gradient_shard, ReductionChannel(b));
   }
 
   // A tied parameter's gradient is the sum over its homes, then over the replicas.
@@ -198,7 +199,7 @@ class Planner {
       if (!(*buckets_)[b].tied) continue;
       const ValueId gradients = update_->buckets[b].gradients;
       CHECK(neighbours_.has_home_pair);
-      Wait(StartUpdate(Message::kAllReduce, gradients, gradients, kHomes, 2));
+      Wait(StartUpdate(Message::kAllReduce, gradients, gradients, kHomes));
       reductions_[b] = StartReduction(b);
     }
   }
@@ -216,7 +217,7 @@ class Planner {
   const std::vector<Bucket>* buckets_ = nullptr;
   const UpdateProgram* update_ = nullptr;
   int zero_stage_ = 0;
-  int num_replicas_ = 1;
+  std::vector<AxisSet> groups_;
   std::vector<int> reductions_;  // by bucket: the entry that starts it, or -1
 };
 
@@ -224,10 +225,9 @@ class Planner {
 
 StepPlan PlanTrainingStep(const Program& chunk, const UpdateProgram& update,
                           const std::vector<Bucket>& buckets, const std::vector<Work>& schedule,
-                          int num_micro_batches, int zero_stage, int num_replicas, int num_ranks,
-                          const StageNeighbours& neighbours) {
+                          int num_micro_batches, int zero_stage, const StageNeighbours& neighbours) {
   Planner planner(chunk, neighbours, num_micro_batches);
-  planner.ReduceAfter(&buckets, &update, zero_stage, num_replicas);
+  planner.ReduceAfter(&buckets, &update, zero_stage);
   int num_backward = 0;
   for (const Work& work : schedule) {
     if (work.kind == Work::kForward) {
@@ -239,7 +239,7 @@ StepPlan PlanTrainingStep(const Program& chunk, const UpdateProgram& update,
   }
   CHECK_EQ(num_backward, num_micro_batches);
   planner.FinishSends();
-  planner.Update(num_ranks);
+  planner.Update();
   return planner.TakePlan();
 }
 

@@ -17,10 +17,9 @@ enum PlanChannel {
   kToNext,
   kFromNext,  // their gradients
   kToPrevious,
-  kReplicas,  // dp x cp
-  kHomes,     // the two stages of a tied parameter
+  kHomes,  // the two stages of a tied parameter
   kWorld,
-  kNumPlanChannels,
+  kReductions,  // the first of ReductionGroups(buckets), which follow each other
 };
 
 struct StageNeighbours {
@@ -37,8 +36,7 @@ struct StageNeighbours {
 // each bucket's gathering starts with its update. Both programs must outlive the plan.
 StepPlan PlanTrainingStep(const Program& chunk, const UpdateProgram& update,
                           const std::vector<Bucket>& buckets, const std::vector<Work>& schedule,
-                          int num_micro_batches, int zero_stage, int num_replicas, int num_ranks,
-                          const StageNeighbours& neighbours);
+                          int num_micro_batches, int zero_stage, const StageNeighbours& neighbours);
 
 // Program 0 (the chunk recorded for evaluation): forward of every micro-batch, with its loss.
 StepPlan PlanEvaluation(const Program& chunk, int num_micro_batches, const StageNeighbours& neighbours);

@@ -36,8 +36,7 @@ class Planned {
               c.zero_stage, c.dp, 0, 0, TiedParameter(c)),
         plan_(PlanTrainingStep(rank_.chunk().program(), rank_.update(), rank_.buckets(),
                                Schedule(c.schedule, c.num_stages, c.stage, c.num_micro_batches),
-                               c.num_micro_batches, c.zero_stage, c.dp, c.dp * c.num_stages, Neighbours(c))) {
-  }
+                               c.num_micro_batches, c.zero_stage, Neighbours(c))) {}
 
   const StepPlan& plan() const { return plan_; }
   const std::vector<StepEntry>& entries() const { return plan_.entries; }
@@ -188,8 +187,8 @@ TEST(StepPlannerTest, EverySegmentRunsOnceForEveryMicroBatch) {
 int StartOf(const Planned& planned, Message message, ValueId in) {
   for (int i = 0; i < planned.entries().size(); ++i) {
     const StepEntry& entry = planned.entries()[i];
-    if (entry.kind == StepKind::kStart && entry.channel == kReplicas && entry.message == message &&
-        entry.in == in) {
+    if (entry.kind == StepKind::kStart && planned.plan().channels[entry.channel] == "dp,cp" &&
+        entry.message == message && entry.in == in) {
       return i;
     }
   }

@@ -37,6 +37,7 @@ one_block=(--set model.num_hidden_layers=1)
 two_blocks=(--set model.num_hidden_layers=2)
 golden llama_one_rank "${llama[@]}" "${one_block[@]}" --rank 0
 golden llama_tp2_rank1 "${llama[@]}" "${one_block[@]}" --set mesh.tp=2 --rank 1
+golden llama_tp2_sequence_parallel_rank1 "${llama[@]}" "${one_block[@]}" --set mesh.tp=2 --set parallel.sequence_parallel=true --rank 1
 golden llama_pp2_dp2_rank3 "${llama[@]}" "${two_blocks[@]}" --set mesh.pp=2 --set mesh.dp=2 --set train.micro_batch=2 --rank 3
 golden llama_full_recompute "${llama[@]}" "${one_block[@]}" --set parallel.recompute=full --rank 0
 golden gpt2_one_rank "${gpt2[@]}" "${one_block[@]}" --rank 0

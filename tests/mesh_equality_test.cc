@@ -130,6 +130,37 @@ TEST(MeshEqualityTest, TiedLlamaAcrossStages) {
   reference.ExpectEquals({"mesh.pp=2", "mesh.tp=2", "mesh.dp=1", "train.micro_batch=4"});
 }
 
+// The residual stream's tokens sharded over tp: norms, dropout, embeddings, stage borders and the head on a
+// share of them, with every use that a mesh has.
+TEST(MeshEqualityTest, SequenceParallelRanksShareTheStream) {
+  const Overrides sequence_parallel = {"parallel.sequence_parallel=true"};
+  const Overrides meshes[] = {
+      {"mesh.tp=2", "mesh.dp=1"},
+      {"mesh.tp=4", "mesh.dp=2", "train.micro_batch=2", "parallel.zero_stage=0"},
+      {"mesh.tp=2", "mesh.dp=2", "mesh.pp=2", "train.micro_batch=2", "pipeline.schedule=gpipe"},
+      {"mesh.tp=2", "mesh.pp=4", "mesh.dp=1", "train.micro_batch=1"},
+      {"mesh.tp=8", "mesh.dp=1", "train.micro_batch=4"},
+  };
+  const Reference references[] = {
+      Reference("tiny_llama.textproto", kLlama8),
+      Reference("tiny_llama.textproto", kLlama8 + Overrides{"model.tie_word_embeddings=true"}),
+      Reference("tiny_gpt2.textproto", kGpt8 + Overrides{"model.dropout=0.2"}),
+  };
+  int turn = 0;
+  for (const Reference& reference : references) {
+    for (const Overrides& mesh : meshes) {
+      reference.ExpectEquals(mesh + sequence_parallel +
+                             Overrides{absl::StrCat("parallel.recompute=", kRecompute[turn++ % 3])});
+    }
+  }
+}
+TEST(MeshEqualityTest, SequenceParallelRanksCutSequencesAnywhere) {
+  // 10 tokens over 4 ranks: no share ends where a sequence does.
+  const Overrides odd = {"train.sequence_length=5"};
+  Reference("tiny_gpt2.textproto", kGpt8 + odd)
+      .ExpectEquals({"mesh.tp=4", "mesh.dp=1", "train.micro_batch=4", "parallel.sequence_parallel=true"});
+}
+
 // Sizes that three does not divide: blocks over stages, the vocabulary over tp, buckets over ZeRO shards.
 TEST(MeshEqualityTest, ThreeStagesShareEightBlocks) {
   Reference("tiny_llama.textproto", kLlama8).ExpectEquals({"mesh.pp=3", "mesh.dp=1", "train.micro_batch=2"});

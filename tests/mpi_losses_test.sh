@@ -71,6 +71,9 @@ if [[ "$all" == --all ]]; then
         check "llama dp=$dp tp=$tp pp=$pp" mesh_case tiny_llama $dp $tp $pp "${llama[@]}"
         check "gpt2 dp=$dp tp=$tp pp=$pp, gpipe, full recompute" mesh_case tiny_gpt2 $dp $tp $pp "${gpt2[@]}" \
           --set pipeline.schedule=gpipe --set parallel.recompute=full --set parallel.zero_stage=0
+        ((tp > 1)) || continue
+        check "llama dp=$dp tp=$tp pp=$pp, sequence parallel" mesh_case tiny_llama $dp $tp $pp "${llama[@]}" \
+          --set parallel.sequence_parallel=true
       done
     done
   done
@@ -83,12 +86,14 @@ else
     --set pipeline.schedule=gpipe --set parallel.recompute=full
   check "gpt2 dp=2 tp=2, ZeRO 0, selective recompute" mesh_case tiny_gpt2 2 2 1 "${gpt2[@]}" \
     --set parallel.zero_stage=0 --set parallel.recompute=selective
+  check "gpt2 tp=2 pp=2, sequence parallel" mesh_case tiny_gpt2 1 2 2 "${gpt2[@]}" --set parallel.sequence_parallel=true
 fi
 
-# One run, saved on one mesh and resumed on two others.
+# One run, saved on one mesh, with sequence parallelism, and resumed on two others.
 moving_run() {
   local run=moving
-  train $run tiny_llama 4 "${llama[@]}" --set mesh.tp=2 --set mesh.dp=2 --set train.steps=7 --set train.micro_batch=1 &&
+  train $run tiny_llama 4 "${llama[@]}" --set mesh.tp=2 --set mesh.dp=2 --set train.steps=7 --set train.micro_batch=1 \
+    --set parallel.sequence_parallel=true &&
     train $run tiny_llama 3 "${llama[@]}" --set mesh.pp=3 --set train.steps=13 --set train.micro_batch=2 &&
     grep -q "resumed at step 7" "$work/$run.log" &&
     train $run tiny_llama 1 "${llama[@]}" --resume required &&

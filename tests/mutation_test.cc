@@ -77,6 +77,11 @@ TEST_F(MutationTest, TensorAndDataParallelLlama) {
   ExpectEveryOperationCounts("tiny_llama.textproto", kSmall,
                              {"mesh.dp=2", "mesh.tp=2", "train.micro_batch=1"});
 }
+TEST_F(MutationTest, SequenceParallelLlama) {
+  ExpectEveryOperationCounts(
+      "tiny_llama.textproto", kSmall,
+      {"mesh.dp=2", "mesh.tp=2", "train.micro_batch=1", "parallel.sequence_parallel=true"});
+}
 TEST_F(MutationTest, PipelineOfGpt2WithTiedEmbeddings) {
   ExpectEveryOperationCounts("tiny_gpt2.textproto", kSmall,
                              {"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1"});

@@ -98,12 +98,30 @@ class SegmentRewrite {
   std::vector<Op> result_;
 };
 
+// What was gathered for backward alone (the head's input, where backward yields the loss) is gathered there:
+// forward need not.
+void DropUnreadGathers(Program& program) {
+  std::vector<bool> is_read(program.values.size(), false);
+  for (const Segment& segment : program.segments) {
+    for (const Op& op : segment.ops) {
+      for (ValueId input : op.inputs) {
+        if (input != kNoValue) is_read[program.StorageOf(input)] = true;
+      }
+    }
+  }
+  for (Segment& segment : program.segments) {
+    std::erase_if(segment.ops,
+                  [&](const Op& op) { return Definition(op.kind).regather && !is_read[op.outputs[0]]; });
+  }
+}
+
 }  // namespace
 
 void RecomputePass(Program& program, Recompute recompute) {
   for (Segment& segment : program.segments) {
     if (segment.region == Region::kBackward) SegmentRewrite(program, segment, recompute).Run();
   }
+  DropUnreadGathers(program);
 }
 
 }  // namespace trireme

@@ -13,8 +13,8 @@ namespace trireme {
 enum class Recompute { kNone, kSelective, kFull };
 
 // Copies the forward ops that make a value not kept to just before its first reader in the same segment's
-// backward, and lets all readers there read the copy. Communication in a copied op happens again. Run it
-// after Differentiate.
+// backward, and lets all readers there read the copy. Communication in a copied op happens again; what forward
+// gathered and nobody reads any more is gathered in backward alone. Run it after Differentiate.
 void RecomputePass(Program& program, Recompute recompute);
 
 }  // namespace trireme

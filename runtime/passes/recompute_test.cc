@@ -167,5 +167,29 @@ TEST(RecomputeTest, WhatWasGatheredIsGatheredAgainInEveryMode) {
   }
 }
 
+// As a head's input is with sequence parallelism: backward yields the loss, so that forward has no head.
+TEST(RecomputeTest, WhatBackwardAloneReadsIsGatheredThereAlone) {
+  Program program;
+  AxisSizes mesh;
+  mesh[Axis::kTp] = 2;
+  Recorder recorder(&program, mesh, {.compute = DType::kF64});
+  recorder.BeginSegment("head", Region::kForward);
+  const Layout stream = {kInvariant, Shard(0)};
+  const Tensor x = recorder.Received("x", DType::kF64, {3, kWidth}, stream, true);
+  const Tensor targets = recorder.Input("targets", DType::kI32, {6}, {});
+  const Tensor w =
+      recorder.Parameters({{.name = "w", .global_shape = {32, kWidth}, .layout = {kInvariant, Shard(0)}}});
+  program.stage_input = x.id();
+  recorder.Root(LinearCrossEntropy(Redistribute(x, Axis::kTp, kReplicate), w, targets, kVocabulary));
+  Differentiate(recorder);
+  RecomputePass(program, Recompute::kNone);
+  const auto gathers = [&](int segment) {
+    const std::vector<Op>& ops = program.segments[segment].ops;
+    return std::count_if(ops.begin(), ops.end(), [](const Op& op) { return op.kind == OpKind::kAllGather; });
+  };
+  EXPECT_EQ(gathers(0), 0);
+  EXPECT_EQ(gathers(1), 1);
+}
+
 }  // namespace
 }  // namespace trireme
