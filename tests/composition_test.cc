@@ -1,0 +1,157 @@
+// Every pair of features composes, and a sample of all triples: on thread ranks, in double, each combination
+// trains as one rank does. A feature is a row of kFeatures; what two features cannot have together (two
+// schedules) they show by setting one field to two values.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <optional>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tests/mesh_run.h"
+
+namespace trireme {
+namespace {
+
+// As in mesh_equality_test, which says why.
+constexpr double kTolerance = 1e-10;
+constexpr int kSteps = 3;
+constexpr int kMostRanks = 8;
+constexpr int kNumTriples = 40;
+
+struct Feature {
+  const char* name;
+  AxisSizes mesh;                             // pp, dp, cp, tp at least
+  std::map<std::string, std::string> fields;  // of the configuration
+};
+
+const Feature kFeatures[] = {
+    {"zero 0", {{1, 2, 1, 1}}, {{"parallel.zero_stage", "0"}}},
+    {"zero 1", {{1, 2, 1, 1}}, {{"parallel.zero_stage", "1"}}},
+    {"tp", {{1, 1, 1, 2}}, {{"parallel.sequence_parallel", "false"}}},
+    {"tp, sequence parallel", {{1, 1, 1, 2}}, {{"parallel.sequence_parallel", "true"}}},
+    {"1f1b", {{2, 1, 1, 1}}, {{"pipeline.schedule", "1f1b"}}},
+    {"gpipe", {{2, 1, 1, 1}}, {{"pipeline.schedule", "gpipe"}}},
+    {"three stages", {{3, 1, 1, 1}}, {}},
+    {"selective recompute", {}, {{"parallel.recompute", "selective"}}},
+    {"full recompute", {}, {{"parallel.recompute", "full"}}},
+    {"accumulation", {}, {{"train.micro_batch", "1"}}},
+    {"tied embeddings", {}, {{"model.tie_word_embeddings", "true"}}},
+    {"dropout", {}, {{"model.dropout", "0.1"}}},
+};
+
+struct Combination {
+  std::vector<std::string> names;
+  AxisSizes mesh;
+  std::map<std::string, std::string> fields;
+};
+
+// What `features` are together; nothing if they exclude each other or need more ranks than there are.
+std::optional<Combination> Combine(const std::vector<const Feature*>& features) {
+  Combination all;
+  for (const Feature* feature : features) {
+    all.names.push_back(feature->name);
+    for (Axis axis : kAllAxes) all.mesh[axis] = std::max(all.mesh[axis], feature->mesh[axis]);
+    for (const auto& [field, value] : feature->fields) {
+      if (all.fields.emplace(field, value).first->second != value) return std::nullopt;
+    }
+  }
+  if (all.mesh.product() > kMostRanks) return std::nullopt;
+  return all;
+}
+
+// Fields that say what is trained, not how: one rank must have them too.
+bool IsOfTheModel(const std::string& field) {
+  return field.rfind("model.", 0) == 0;
+}
+
+class CompositionTest : public testing::Test {
+ protected:
+  void ExpectTrainsAsOneRankDoes(const Combination& combination) {
+    SCOPED_TRACE(absl::StrJoin(combination.names, " + "));
+    std::vector<std::string> model = kBase, many = kBase;
+    for (const auto& [field, value] : combination.fields) {
+      many.push_back(absl::StrCat(field, "=", value));
+      if (IsOfTheModel(field)) model.push_back(many.back());
+    }
+    for (Axis axis : kAllAxes) {
+      if (axis != Axis::kCp || combination.mesh[axis] > 1) {
+        many.push_back(absl::StrCat("mesh.", Name(axis), "=", combination.mesh[axis]));
+      }
+    }
+    if (combination.fields.count("train.micro_batch") == 0) {
+      many.push_back(absl::StrCat("train.micro_batch=", kGlobalBatch / combination.mesh[Axis::kDp] / 2));
+    }
+    const MeshRunResult& expected = OneRank(model);
+    const MeshRunResult found = RunOnThreads("tiny_llama.textproto", many, kSteps);
+    for (int i = 0; i < kSteps; ++i) {
+      EXPECT_NEAR(found.losses[i], expected.losses[i], kTolerance * expected.losses[i]) << "step " << i;
+      EXPECT_NEAR(found.norms[i], expected.norms[i], kTolerance * expected.norms[i]) << "step " << i;
+    }
+    ExpectEqual(found.initial_parameters, expected.initial_parameters, 0, "initial");
+    ExpectEqual(found.gradients, expected.gradients, GlobalNorm(expected.gradients), "gradient of");
+    ExpectEqual(found.parameters, expected.parameters, 1e-3, "parameter");
+  }
+
+ private:
+  static constexpr int kGlobalBatch = 8;
+  const std::vector<std::string> kBase = {"train.dtype=fp64", "model.num_hidden_layers=4",
+                                          "train.sequence_length=8",
+                                          absl::StrCat("train.global_batch=", kGlobalBatch)};
+
+  const MeshRunResult& OneRank(const std::vector<std::string>& model) {
+    const std::string key = absl::StrJoin(model, " ");
+    if (const auto known = one_rank_.find(key); known != one_rank_.end()) return known->second;
+    std::vector<std::string> one = model;
+    one.push_back("mesh.dp=1");
+    return one_rank_[key] = RunOnThreads("tiny_llama.textproto", one, kSteps);
+  }
+
+  static void ExpectEqual(const GlobalTensors& found, const GlobalTensors& expected, double scale,
+                          const char* what) {
+    ASSERT_EQ(found.size(), expected.size()) << what;
+    for (const auto& [name, tensor] : expected) {
+      ASSERT_EQ(found.count(name), 1u) << what << " " << name;
+      EXPECT_LE(RelativeDistance(found.at(name), tensor, scale), kTolerance) << what << " " << name;
+    }
+  }
+
+  std::map<std::string, MeshRunResult> one_rank_;
+};
+
+TEST_F(CompositionTest, EveryPairOfFeatures) {
+  int tried = 0, excluded = 0;
+  for (const Feature& a : kFeatures) {
+    for (const Feature* b = &a + 1; b != std::end(kFeatures); ++b) {
+      const std::optional<Combination> pair = Combine({&a, b});
+      ++(pair.has_value() ? tried : excluded);
+      if (pair.has_value()) ExpectTrainsAsOneRankDoes(*pair);
+    }
+  }
+  std::printf("%d pairs; %d more name one field twice\n", tried, excluded);
+  // The two forms of ZeRO, tp, schedule and recompute exclude each other, and nothing else does.
+  EXPECT_EQ(excluded, 4);
+}
+
+// Which ones: another seed every run; --gtest_random_seed=N repeats one.
+TEST_F(CompositionTest, ASampleOfAllTriples) {
+  const int seed = testing::UnitTest::GetInstance()->random_seed();
+  std::vector<Combination> triples;
+  for (const Feature& a : kFeatures) {
+    for (const Feature* b = &a + 1; b != std::end(kFeatures); ++b) {
+      for (const Feature* c = b + 1; c != std::end(kFeatures); ++c) {
+        if (std::optional<Combination> triple = Combine({&a, b, c})) triples.push_back(*std::move(triple));
+      }
+    }
+  }
+  std::printf("%d of %zu triples, seed %d\n", kNumTriples, triples.size(), seed);
+  std::shuffle(triples.begin(), triples.end(), std::mt19937(static_cast<unsigned>(seed)));
+  ASSERT_GE(triples.size(), kNumTriples);
+  for (int i = 0; i < kNumTriples; ++i) ExpectTrainsAsOneRankDoes(triples[i]);
+}
+
+}  // namespace
+}  // namespace trireme
