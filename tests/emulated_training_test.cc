@@ -66,7 +66,7 @@ INSTANTIATE_TEST_SUITE_P(
                     TrainingCase{"llama_bf16_mesh",
                                  "tiny_llama.textproto",
                                  "bf16",
-                                 {"mesh.dp=2", "mesh.tp=2", "mesh.pp=2"},
+                                 {"mesh.dp=2", "mesh.tp=2", "mesh.pp=2", "parallel.sequence_parallel=true"},
                                  2e-3,
                                  2e-2}),
     [](const auto& info) { return std::string(info.param.name); });
