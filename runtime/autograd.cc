@@ -60,12 +60,13 @@ class Differentiation {
   ValueId gradient(ValueId value) const { return gradients_[value]; }
   const std::vector<ValueId>& gradients() const { return gradients_; }
   bool is_root(ValueId value) const {
-    return std::find(program_.roots.begin(), program_.roots.end(), value) != program_.roots.end();
+    const std::vector<ValueId>& auxiliary = program_.auxiliary_roots;
+    return std::find(program_.roots.begin(), program_.roots.end(), value) != program_.roots.end() ||
+           std::find(auxiliary.begin(), auxiliary.end(), value) != auxiliary.end();
   }
   void Yield(ValueId old_value, ValueId new_value) {
-    for (ValueId& root : program_.roots) {
-      if (root == old_value) root = new_value;
-    }
+    std::replace(program_.roots.begin(), program_.roots.end(), old_value, new_value);
+    std::replace(program_.auxiliary_roots.begin(), program_.auxiliary_roots.end(), old_value, new_value);
     yielded_.push_back(old_value);
   }
 

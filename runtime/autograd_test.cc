@@ -18,11 +18,13 @@
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
 #include "runtime/ops/gather_rows.h"
+#include "runtime/ops/grouped_linear.h"
 #include "runtime/ops/layer_norm.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/redistribute.h"
 #include "runtime/ops/rms_norm.h"
 #include "runtime/ops/rope.h"
+#include "runtime/ops/routing.h"
 #include "runtime/passes/expand.h"
 #include "runtime/program_test_util.h"
 
@@ -263,6 +265,17 @@ const std::vector<GradientCase>& Cases() {
        [](Recording& r) {
          return HeadOf(r, Redistribute(Gelu(r.X({37, 2})), Axis::kTp, kReplicate),
                        r.P("w", {16, 2}, kVocabulary), 11);
+       }},
+      // Each token's two of three experts, there and back, with the router's losses.
+      {"MixtureOfExperts", 1,
+       [](Recording& r) {
+         const Tensor x = r.X({6, 4});
+         const Tensor logits = Linear(x, r.P("gate", {3, 4}));
+         const Routing routing = Router(logits, 2);
+         r.recorder().Root(RouterLoss(logits, routing.experts, 3, 0.5, 0.25));
+         const Groups groups = GroupByExpert(routing.experts, 3);
+         const Tensor y = GroupedLinear(PermuteRows(x, groups), r.P("w", {3 * 5, 4}), groups.offsets);
+         return CombineRows(y, routing.weights, groups);
        }},
   };
   return cases;

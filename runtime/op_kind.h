@@ -46,6 +46,20 @@ enum class OpKind : uint8_t {
   kLossSum,
   // ops/gather_rows.h
   kGatherRows,
+  // ops/routing.h
+  kRouter,
+  kRouterGrad,
+  kRouterLoss,
+  kRouterLossGrad,
+  kGroupByExpert,
+  kPermuteRows,
+  kPermuteRowsGrad,
+  kCombineRows,
+  kCombineRowsGrad,
+  // ops/grouped_linear.h
+  kGroupedLinear,
+  kGroupedLinearInputGrad,
+  kGroupedLinearWeightGrad,
   // ops/redistribute.h
   kRelabel,
   kAllReduce,

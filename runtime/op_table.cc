@@ -10,11 +10,13 @@
 #include "runtime/ops/dropout.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
+#include "runtime/ops/grouped_linear.h"
 #include "runtime/ops/layer_norm.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/redistribute.h"
 #include "runtime/ops/rms_norm.h"
 #include "runtime/ops/rope.h"
+#include "runtime/ops/routing.h"
 
 namespace trireme {
 namespace {
@@ -52,6 +54,20 @@ Table MakeTable() {
   at(OpKind::kCrossEntropyGrad) = {.name = "CrossEntropyGrad", .overwrites = 0};
   at(OpKind::kLossSum) = {.name = "LossSum"};
   at(OpKind::kGatherRows) = {.name = "GatherRows"};
+  at(OpKind::kRouter) = {.name = "Router", .gradient = RouterGradient, .kept = true, .cpu_only = true};
+  at(OpKind::kRouterGrad) = {.name = "RouterGrad", .cpu_only = true};
+  at(OpKind::kRouterLoss) = {.name = "RouterLoss", .gradient = RouterLossGradient, .cpu_only = true};
+  at(OpKind::kRouterLossGrad) = {.name = "RouterLossGrad", .cpu_only = true};
+  at(OpKind::kGroupByExpert) = {.name = "GroupByExpert", .kept = true, .cpu_only = true};
+  at(OpKind::kPermuteRows) = {
+      .name = "PermuteRows", .gradient = PermuteRowsGradient, .cheap = true, .cpu_only = true};
+  at(OpKind::kPermuteRowsGrad) = {.name = "PermuteRowsGrad", .cpu_only = true};
+  at(OpKind::kCombineRows) = {.name = "CombineRows", .gradient = CombineRowsGradient, .cpu_only = true};
+  at(OpKind::kCombineRowsGrad) = {.name = "CombineRowsGrad", .cpu_only = true};
+  at(OpKind::kGroupedLinear) = {.name = "GroupedLinear", .gradient = GroupedLinearGradient, .cpu_only = true};
+  at(OpKind::kGroupedLinearInputGrad) = {.name = "GroupedLinearInputGrad", .cpu_only = true};
+  at(OpKind::kGroupedLinearWeightGrad) = {
+      .name = "GroupedLinearWeightGrad", .cpu_only = true, .accumulates = 0b1};
   at(OpKind::kRelabel) = {.name = "Relabel", .gradient = RedistributeGradient};
   at(OpKind::kAllReduce) = {
       .name = "AllReduce", .gradient = RedistributeGradient, .communicates = true, .overwrites = 0};

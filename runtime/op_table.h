@@ -14,6 +14,10 @@ struct OpDefinition {
   bool cheap = false;
   // Moves data between ranks (on axes larger than 1).
   bool communicates = false;
+  // An effect, such as a choice of experts: its results are always saved, never computed again.
+  bool kept = false;
+  // The CUDA backend has no kernel for it; what records it is refused there at start-up.
+  bool cpu_only = false;
   // Its results must be gathered again in backward, never saved.
   bool regather = false;
   // The input whose storage output 0 may take over, if nobody reads it later; -1: none.

@@ -116,6 +116,8 @@ struct Program {
   // Values whose elements, added up, are the training objective; and that sum, f64 [1].
   std::vector<ValueId> roots;
   ValueId loss_sum = kNoValue;
+  // Added to the objective, but not to the loss that is reported: balance losses. They may live on any stage.
+  std::vector<ValueId> auxiliary_roots;
   // Logits of the last token of each sequence, in programs recorded for generation.
   ValueId logits = kNoValue;
 

@@ -163,12 +163,25 @@ Tensor Recorder::Buffer(ResultSpec spec) {
       {.name = std::move(spec.name), .dtype = spec.dtype, .shape = spec.shape, .layout = spec.layout});
 }
 
-void Recorder::Root(Tensor loss) {
+namespace {
+
+void CheckRoot(Tensor loss) {
   for (Axis axis : {Axis::kDp, Axis::kCp, Axis::kTp}) {
     CHECK(loss.layout()[axis] != kReplicate)
         << "a loss that is Replicate on " << Name(axis) << " would count once a rank";
   }
+}
+
+}  // namespace
+
+void Recorder::Root(Tensor loss) {
+  CheckRoot(loss);
   program_->roots.push_back(loss.id());
+}
+
+void Recorder::AuxiliaryRoot(Tensor loss) {
+  CheckRoot(loss);
+  program_->auxiliary_roots.push_back(loss.id());
 }
 
 Layout Recorder::Infer(const char* signature, Linearity linearity, absl::Span<const Tensor> operands) {

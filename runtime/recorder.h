@@ -74,6 +74,8 @@ class Recorder {
 
   // Marks `loss` as part of the training objective. Must be Invariant or Partial or Shard on every axis.
   void Root(Tensor loss);
+  // The same for a loss that is not reported; a stage may have any number.
+  void AuxiliaryRoot(Tensor loss);
 
   // The layout by Propagate() (layout.h); aborts with the message where it refuses.
   static Layout Infer(const char* signature, Linearity linearity, absl::Span<const Tensor> operands);

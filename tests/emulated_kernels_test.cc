@@ -69,7 +69,9 @@ std::vector<KernelCase> CasesWhere(Wanted wanted) {
   std::vector<KernelCase> cases = AllKernelCases();
   for (KernelCase& wide : WideKernelCases()) cases.push_back(std::move(wide));
   cases.erase(std::remove_if(cases.begin(), cases.end(),
-                             [&](const KernelCase& c) { return !wanted(Definition(c.kind)); }),
+                             [&](const KernelCase& c) {
+                               return Definition(c.kind).cpu_only || !wanted(Definition(c.kind));
+                             }),
               cases.end());
   return cases;
 }
@@ -86,8 +88,9 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(EmulatedKernelsTest, ExistForEveryKindThatTheCpuHasAKernelFor) {
   for (int i = 0; i < kNumOpKinds; ++i) {
     const auto kind = static_cast<OpKind>(i);
-    const bool none = Definition(kind).communicates || kind == OpKind::kRelabel ||
-                      kind == OpKind::kLinearCrossEntropy || kind == OpKind::kLinearCrossEntropyGrad;
+    const bool none = Definition(kind).communicates || Definition(kind).cpu_only ||
+                      kind == OpKind::kRelabel || kind == OpKind::kLinearCrossEntropy ||
+                      kind == OpKind::kLinearCrossEntropyGrad;
     if (none) {
       EXPECT_DEATH(CudaKernel(kind), "has no kernel");
     } else {

@@ -40,6 +40,16 @@ void EmbeddingGradFast(const KernelArguments& a);
 void SoftmaxStatisticsFast(const KernelArguments& a);
 void CrossEntropyGradFast(const KernelArguments& a);
 
+void GroupedLinearFast(const KernelArguments& a);
+void GroupedLinearInputGradFast(const KernelArguments& a);
+void GroupedLinearWeightGradFast(const KernelArguments& a);
+int64_t GroupedLinearFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                        absl::Span<const View> outputs, int num_threads);
+int64_t GroupedLinearInputGradFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                                 absl::Span<const View> outputs, int num_threads);
+int64_t GroupedLinearWeightGradFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                                  absl::Span<const View> outputs, int num_threads);
+
 void SquaredNormFast(const KernelArguments& a);
 int64_t SquaredNormFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                       absl::Span<const View> outputs, int num_threads);

@@ -113,6 +113,36 @@ TEST(GradientTest, OfEmbeddingMatchesDifferences) {
   }
 }
 
+TEST(GradientTest, OfTheRouterMatchesDifferences) {
+  const KernelCase backward = RouterGradCase(6, 5, 2);
+  ExpectGradient(RouterCase(6, 5, 2), 0, backward.inputs[0].values, RunPlain(backward, 0));
+}
+
+TEST(GradientTest, OfTheRoutersLossMatchesDifferencesAndYieldsTheLoss) {
+  const KernelCase backward = RouterLossGradCase(6, 5, 2);
+  ExpectGradient(RouterLossCase(6, 5, 2), 0, {1, 1, 1}, RunPlain(backward, 1));
+  EXPECT_EQ(RunPlain(backward, 0), RunPlain(RouterLossCase(6, 5, 2), 0));
+}
+
+TEST(GradientTest, OfPermutedRowsMatchesDifferences) {
+  const KernelCase backward = PermuteRowsGradCase(6, 5, 2);
+  ExpectGradient(PermuteRowsCase(6, 5, 2), 0, backward.inputs[0].values, RunPlain(backward, 0));
+}
+
+TEST(GradientTest, OfCombinedRowsMatchesDifferences) {
+  const KernelCase backward = CombineRowsGradCase(6, 5, 2);
+  for (int input : {0, 1}) {
+    ExpectGradient(CombineRowsCase(6, 5, 2), input, backward.inputs[0].values, RunPlain(backward, input));
+  }
+}
+
+TEST(GradientTest, OfGroupedLinearMatchesDifferences) {
+  const KernelCase forward = GroupedLinearCase(7, 3, 5);
+  const KernelCase input = GroupedLinearInputGradCase(7, 3, 5), weight = GroupedLinearWeightGradCase(7, 3, 5);
+  ExpectGradient(forward, 0, input.inputs[0].values, RunPlain(input, 0));
+  ExpectGradient(forward, 1, weight.inputs[0].values, RunPlain(weight, 0));
+}
+
 // The loss of one rank through its statistics; the other rank's are constants.
 TEST(GradientTest, OfCrossEntropyMatchesDifferences) {
   constexpr int64_t kRows = 4;

@@ -13,30 +13,8 @@
 namespace trireme {
 namespace {
 
-KernelCase NewCase(OpKind kind, Attributes attributes, std::vector<Operand> inputs,
-                   std::vector<Result> outputs) {
-  KernelCase c = {.name = Name(kind),
-                  .kind = kind,
-                  .attributes = std::move(attributes),
-                  .inputs = std::move(inputs),
-                  .outputs = std::move(outputs)};
-  for (int i = 0; i < c.inputs[0].shape.num_dims(); ++i) absl::StrAppend(&c.name, "_", c.inputs[0].shape[i]);
-  return c;
-}
-
-// Output i of the forward kernel in double, as an operand of its gradient.
-Operand Saved(const KernelCase& forward, int i) {
-  const Result& result = forward.outputs[i];
-  return {result.role, result.shape,
-          RunCase(PlainKernel(forward.kind), forward, {.compute = DType::kF64})[i].Doubles()};
-}
-
 Attributes HeadAttributes(HeadShape heads) {
   return {{"query_heads", heads.query_heads}, {"key_heads", heads.key_heads}, {"head_size", heads.head_size}};
-}
-
-Operand Operand32(const std::vector<double>& values) {
-  return {Role::kI32, {static_cast<int64_t>(values.size())}, values};
 }
 
 }  // namespace
@@ -352,6 +330,7 @@ void AddEmbeddingCases(std::vector<KernelCase>* cases) {
 
 std::vector<KernelCase> AllKernelCases() {
   std::vector<KernelCase> cases;
+  for (KernelCase& c : ExpertKernelCases()) cases.push_back(std::move(c));
   AddRowCases(&cases);
   AddEmbeddingCases(&cases);
   for (const HeadShape heads : {HeadShape{1, 1, 2}, {3, 3, 32}, {4, 2, 34}, {6, 2, 16}}) {

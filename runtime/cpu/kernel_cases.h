@@ -43,10 +43,26 @@ KernelCase CrossEntropyLossCase(int64_t t, int64_t columns, int ranks);
 KernelCase CrossEntropyGradCase(int64_t t, int64_t columns, int ranks);
 // Of tokens' losses (kWide), or of chunks' sums of them (kF64).
 KernelCase LossSumCase(Role of, int64_t t);
+// `t` tokens, each of which chooses `k` of `e` experts; sequences of a third of the tokens.
+KernelCase RouterCase(int64_t t, int64_t e, int64_t k);
+KernelCase RouterGradCase(int64_t t, int64_t e, int64_t k);
+KernelCase RouterLossCase(int64_t t, int64_t e, int64_t k);
+KernelCase RouterLossGradCase(int64_t t, int64_t e, int64_t k);
+KernelCase GroupByExpertCase(int64_t t, int64_t e, int64_t k);
+KernelCase PermuteRowsCase(int64_t t, int64_t d, int64_t k);
+KernelCase PermuteRowsGradCase(int64_t t, int64_t d, int64_t k);
+KernelCase CombineRowsCase(int64_t t, int64_t d, int64_t k);
+KernelCase CombineRowsGradCase(int64_t t, int64_t d, int64_t k);
+// Rows of four experts, the second and the last of which have none.
+KernelCase GroupedLinearCase(int64_t rows, int64_t n, int64_t k);
+KernelCase GroupedLinearInputGradCase(int64_t rows, int64_t n, int64_t k);
+KernelCase GroupedLinearWeightGradCase(int64_t rows, int64_t n, int64_t k);
 KernelCase SquaredNormCase(int64_t n);
 KernelCase StepFactorsCase(double squared_norm);
 KernelCase AdamWCase(int64_t n, bool apply);
 
+// Those of mixture of experts.
+std::vector<KernelCase> ExpertKernelCases();
 // All of them, operands rounded (RoundOperands).
 std::vector<KernelCase> AllKernelCases();
 // Sizes for which only GPUs have branches: rows that are wider than what a block holds. Sums of so many terms

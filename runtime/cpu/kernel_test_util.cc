@@ -207,4 +207,26 @@ void ExpectGivesANaN(const KernelCase& c, const KernelEntry& entry, const RunOpt
   EXPECT_GT(count, 0) << c.name << " in " << Name(options.compute);
 }
 
+KernelCase NewCase(OpKind kind, Attributes attributes, std::vector<Operand> inputs,
+                   std::vector<Result> outputs) {
+  KernelCase c = {.name = Name(kind),
+                  .kind = kind,
+                  .attributes = std::move(attributes),
+                  .inputs = std::move(inputs),
+                  .outputs = std::move(outputs)};
+  for (int i = 0; i < c.inputs[0].shape.num_dims(); ++i) absl::StrAppend(&c.name, "_", c.inputs[0].shape[i]);
+  return c;
+}
+
+// Output i of the forward kernel in double, as an operand of its gradient.
+Operand Saved(const KernelCase& forward, int i) {
+  const Result& result = forward.outputs[i];
+  return {result.role, result.shape,
+          RunCase(PlainKernel(forward.kind), forward, {.compute = DType::kF64})[i].Doubles()};
+}
+
+Operand Operand32(const std::vector<double>& values) {
+  return {Role::kI32, {static_cast<int64_t>(values.size())}, values};
+}
+
 }  // namespace trireme

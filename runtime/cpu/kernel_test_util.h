@@ -64,6 +64,15 @@ std::vector<double> Integers(int64_t n, int seed, int64_t low, int64_t high);
 // An operand of normal numbers.
 Operand RandomOperand(Role role, Shape shape, int seed, double scale = 1.0);
 
+// Whole numbers.
+Operand Operand32(const std::vector<double>& values);
+
+// A call of `kind` on these operands, named after it and the first one's shape.
+KernelCase NewCase(OpKind kind, Attributes attributes, std::vector<Operand> inputs,
+                   std::vector<Result> outputs);
+// Output i of the forward kernel in double, as an operand of its gradient.
+Operand Saved(const KernelCase& forward, int i);
+
 // Rounds every operand to its dtype beside compute dtype bf16, so that a run in any dtype sees the same
 // numbers.
 void RoundOperands(KernelCase* c);

@@ -56,6 +56,18 @@ KernelTable MakePlainTable() {
   table[OpKind::kCrossEntropyGrad] = {CrossEntropyGradPlain};
   table[OpKind::kLossSum] = {LossSumPlain};
   table[OpKind::kGatherRows] = {GatherRowsPlain};
+  table[OpKind::kRouter] = {RouterPlain};
+  table[OpKind::kRouterGrad] = {RouterGradPlain};
+  table[OpKind::kRouterLoss] = {RouterLossPlain, RouterLossWorkspaceBytes};
+  table[OpKind::kRouterLossGrad] = {RouterLossPlain, RouterLossWorkspaceBytes};
+  table[OpKind::kGroupByExpert] = {GroupByExpertPlain};
+  table[OpKind::kPermuteRows] = {PermuteRowsPlain};
+  table[OpKind::kPermuteRowsGrad] = {PermuteRowsGradPlain};
+  table[OpKind::kCombineRows] = {CombineRowsPlain};
+  table[OpKind::kCombineRowsGrad] = {CombineRowsGradPlain};
+  table[OpKind::kGroupedLinear] = {GroupedLinearPlain};
+  table[OpKind::kGroupedLinearInputGrad] = {GroupedLinearInputGradPlain};
+  table[OpKind::kGroupedLinearWeightGrad] = {GroupedLinearWeightGradPlain};
   table[OpKind::kKeepOnFirst] = {KeepOnFirstPlain};
   table[OpKind::kSquaredNorm] = {SquaredNormPlain};
   table[OpKind::kStepFactors] = {StepFactorsPlain};
@@ -119,6 +131,12 @@ KernelTable MakeFastTable() {
   table[OpKind::kEmbeddingGrad] = Either<EmbeddingGradFast, EmbeddingGradPlain>();
   table[OpKind::kSoftmaxStatistics] = Either<SoftmaxStatisticsFast, SoftmaxStatisticsPlain>();
   table[OpKind::kCrossEntropyGrad] = Either<CrossEntropyGradFast, CrossEntropyGradPlain>();
+  table[OpKind::kGroupedLinear] =
+      Either<GroupedLinearFast, GroupedLinearPlain, GroupedLinearFastWorkspaceBytes>();
+  table[OpKind::kGroupedLinearInputGrad] = Either<GroupedLinearInputGradFast, GroupedLinearInputGradPlain,
+                                                  GroupedLinearInputGradFastWorkspaceBytes>();
+  table[OpKind::kGroupedLinearWeightGrad] = Either<GroupedLinearWeightGradFast, GroupedLinearWeightGradPlain,
+                                                   GroupedLinearWeightGradFastWorkspaceBytes>();
   table[OpKind::kSquaredNorm] = Either<SquaredNormFast, SquaredNormPlain, SquaredNormFastWorkspaceBytes>();
   table[OpKind::kAdamW] = Either<AdamWFast, AdamWPlain>();
   return table;

@@ -61,6 +61,7 @@ class SegmentRewrite {
       if (output == program_.stage_output || ReadByLaterSegment(output)) return true;
     }
     const OpDefinition& definition = Definition(producer.kind);
+    if (definition.kept) return true;
     // An alias is as available as what it names.
     if (producer.kind == OpKind::kRelabel) {
       const auto base = producers_.find(producer.inputs[0]);

@@ -9,7 +9,8 @@ namespace trireme {
 // What is computed again in backward.
 //   kNone       only what was gathered from other ranks (Shard -> Replicate), which is never kept
 //   kSelective  also the results of cheap ops (norms, activations, dropout: OpDefinition::cheap)
-//   kFull       everything but what crosses a segment's border: a block keeps its input alone
+//   kFull       everything but effects (OpDefinition::kept) and what crosses a segment's border: a block
+//   keeps its input alone
 enum class Recompute { kNone, kSelective, kFull };
 
 // Copies the forward ops that make a value not kept to just before its first reader in the same segment's

@@ -46,6 +46,21 @@ void CrossEntropyLossPlain(const KernelArguments& a);
 void CrossEntropyGradPlain(const KernelArguments& a);
 void LossSumPlain(const KernelArguments& a);
 
+void RouterPlain(const KernelArguments& a);
+void RouterGradPlain(const KernelArguments& a);
+// The loss, and the gradient where there is a second output.
+void RouterLossPlain(const KernelArguments& a);
+int64_t RouterLossWorkspaceBytes(const Op& op, absl::Span<const View> inputs, absl::Span<const View> outputs,
+                                 int num_threads);
+void GroupByExpertPlain(const KernelArguments& a);
+void PermuteRowsPlain(const KernelArguments& a);
+void PermuteRowsGradPlain(const KernelArguments& a);
+void CombineRowsPlain(const KernelArguments& a);
+void CombineRowsGradPlain(const KernelArguments& a);
+void GroupedLinearPlain(const KernelArguments& a);
+void GroupedLinearInputGradPlain(const KernelArguments& a);
+void GroupedLinearWeightGradPlain(const KernelArguments& a);
+
 void SquaredNormPlain(const KernelArguments& a);
 void StepFactorsPlain(const KernelArguments& a);
 void AdamWPlain(const KernelArguments& a);

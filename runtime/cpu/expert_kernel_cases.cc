@@ -1,0 +1,129 @@
+#include "runtime/cpu/kernel_cases.h"
+
+namespace trireme {
+namespace {
+
+// Experts that tokens of random logits choose.
+Operand ChosenExperts(int64_t t, int64_t e, int64_t k) {
+  Operand experts = Saved(RouterCase(t, e, k), 1);
+  experts.role = Role::kI32;
+  return experts;
+}
+
+// The place of each choice among rows sorted by one of five experts, and the choice at each place.
+Operand Places(int64_t t, int64_t k, bool inverse) {
+  return Saved(GroupByExpertCase(t, 5, k), inverse ? 0 : 1);
+}
+
+Attributes LossAttributes(int64_t t) {
+  return {{"sequence_length", t / 3}, {"balance", 0.7}, {"z", 0.3}};
+}
+
+Operand ExpertOffsets(int64_t rows) {
+  const auto some = static_cast<double>(rows * 2 / 3), all = static_cast<double>(rows);
+  return Operand32({0, some, some, all, all});
+}
+
+constexpr int64_t kExperts = 4;
+
+}  // namespace
+
+KernelCase RouterCase(int64_t t, int64_t e, int64_t k) {
+  // Far apart, so that rounding of an operand changes no choice.
+  return NewCase(OpKind::kRouter, {}, {RandomOperand(Role::kCompute, {t, e}, 1, 2)},
+                 {{Role::kWide, {t, k}}, {Role::kI32, {t, k}}});
+}
+
+KernelCase RouterGradCase(int64_t t, int64_t e, int64_t k) {
+  return NewCase(
+      OpKind::kRouterGrad, {{"num_experts", e}},
+      {RandomOperand(Role::kWide, {t, k}, 2), Saved(RouterCase(t, e, k), 0), ChosenExperts(t, e, k)},
+      {{Role::kCompute, {t, e}}});
+}
+
+KernelCase RouterLossCase(int64_t t, int64_t e, int64_t k) {
+  return NewCase(OpKind::kRouterLoss, LossAttributes(t),
+                 {RandomOperand(Role::kCompute, {t, e}, 1, 2), ChosenExperts(t, e, k)}, {{Role::kWide, {3}}});
+}
+
+KernelCase RouterLossGradCase(int64_t t, int64_t e, int64_t k) {
+  return NewCase(OpKind::kRouterLossGrad, LossAttributes(t),
+                 {RandomOperand(Role::kCompute, {t, e}, 1, 2), ChosenExperts(t, e, k)},
+                 {{Role::kWide, {3}}, {Role::kCompute, {t, e}}});
+}
+
+KernelCase GroupByExpertCase(int64_t t, int64_t e, int64_t k) {
+  return NewCase(OpKind::kGroupByExpert, {}, {{Role::kI32, {t, k}, Integers(t * k, 1, 0, e)}},
+                 {{Role::kI32, {t * k}}, {Role::kI32, {t * k}}, {Role::kI32, {e + 1}}});
+}
+
+KernelCase PermuteRowsCase(int64_t t, int64_t d, int64_t k) {
+  return NewCase(OpKind::kPermuteRows, {},
+                 {RandomOperand(Role::kCompute, {t, d}, 1), Places(t, k, true), Places(t, k, false)},
+                 {{Role::kCompute, {t * k, d}}});
+}
+
+KernelCase PermuteRowsGradCase(int64_t t, int64_t d, int64_t k) {
+  return NewCase(OpKind::kPermuteRowsGrad, {},
+                 {RandomOperand(Role::kCompute, {t * k, d}, 2), Places(t, k, false)},
+                 {{Role::kCompute, {t, d}}});
+}
+
+KernelCase CombineRowsCase(int64_t t, int64_t d, int64_t k) {
+  return NewCase(OpKind::kCombineRows, {},
+                 {RandomOperand(Role::kCompute, {t * k, d}, 1), RandomOperand(Role::kWide, {t, k}, 2),
+                  Places(t, k, false)},
+                 {{Role::kCompute, {t, d}}});
+}
+
+KernelCase CombineRowsGradCase(int64_t t, int64_t d, int64_t k) {
+  const KernelCase forward = CombineRowsCase(t, d, k);
+  return NewCase(
+      OpKind::kCombineRowsGrad, {},
+      {RandomOperand(Role::kCompute, {t, d}, 3), forward.inputs[0], forward.inputs[1], forward.inputs[2]},
+      {{Role::kCompute, {t * k, d}}, {Role::kWide, {t, k}}});
+}
+
+KernelCase GroupedLinearCase(int64_t rows, int64_t n, int64_t k) {
+  return NewCase(OpKind::kGroupedLinear, {},
+                 {RandomOperand(Role::kCompute, {rows, k}, 1),
+                  RandomOperand(Role::kCompute, {kExperts * n, k}, 2), ExpertOffsets(rows)},
+                 {{Role::kCompute, {rows, n}}});
+}
+
+KernelCase GroupedLinearInputGradCase(int64_t rows, int64_t n, int64_t k) {
+  return NewCase(OpKind::kGroupedLinearInputGrad, {},
+                 {RandomOperand(Role::kCompute, {rows, n}, 3),
+                  RandomOperand(Role::kCompute, {kExperts * n, k}, 2), ExpertOffsets(rows)},
+                 {{Role::kCompute, {rows, k}}});
+}
+
+KernelCase GroupedLinearWeightGradCase(int64_t rows, int64_t n, int64_t k) {
+  return NewCase(OpKind::kGroupedLinearWeightGrad, {},
+                 {RandomOperand(Role::kCompute, {rows, n}, 3), RandomOperand(Role::kCompute, {rows, k}, 1),
+                  ExpertOffsets(rows)},
+                 {{Role::kWide, {kExperts * n, k}}});
+}
+
+std::vector<KernelCase> ExpertKernelCases() {
+  std::vector<KernelCase> cases;
+  for (int64_t k : {1, 3}) {
+    cases.push_back(RouterCase(21, 5, k));
+    cases.push_back(RouterGradCase(21, 5, k));
+    cases.push_back(RouterLossCase(21, 5, k));
+    cases.push_back(RouterLossGradCase(21, 5, k));
+    cases.push_back(GroupByExpertCase(21, 40, k));
+    cases.push_back(PermuteRowsCase(21, 37, k));
+    cases.push_back(PermuteRowsGradCase(21, 37, k));
+    cases.push_back(CombineRowsCase(21, 37, k));
+    cases.push_back(CombineRowsGradCase(21, 37, k));
+  }
+  for (int64_t rows : {1, 2, 45}) {
+    cases.push_back(GroupedLinearCase(rows, 33, 27));
+    cases.push_back(GroupedLinearInputGradCase(rows, 33, 27));
+    cases.push_back(GroupedLinearWeightGradCase(rows, 33, 27));
+  }
+  return cases;
+}
+
+}  // namespace trireme

@@ -1,0 +1,217 @@
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/cpu/plain/element.h"
+#include "runtime/cpu/plain/plain.h"
+
+namespace trireme {
+namespace {
+
+template <typename T>
+double LargestOf(const T* row, int64_t cols) {
+  double largest = Get(row, 0);
+  for (int64_t e = 1; e < cols; ++e) {
+    const double x = Get(row, e);
+    if (!(x <= largest)) largest = x;  // a NaN stays
+  }
+  return largest;
+}
+
+template <typename T>
+double LogSumExp(const T* row, int64_t cols) {
+  const double largest = LargestOf(row, cols);
+  double sum = 0;
+  for (int64_t e = 0; e < cols; ++e) sum += std::exp(Get(row, e) - largest);
+  return largest + std::log(sum);
+}
+
+template <typename T>
+void RouterOf(const KernelArguments& a) {
+  const int64_t rows = a.inputs[0].shape[0], cols = a.inputs[0].shape[1], k = a.outputs[0].shape[1];
+#pragma omp parallel for num_threads(a.num_threads)
+  for (int64_t t = 0; t < rows; ++t) {
+    const T* row = a.inputs[0].as<T>() + t * cols;
+    Wide<T>* weights = a.outputs[0].as<Wide<T>>() + t * k;
+    int32_t* experts = a.outputs[1].as<int32_t>() + t * k;
+    for (int64_t j = 0; j < k; ++j) {
+      int32_t best = -1;
+      for (int32_t e = 0; e < cols; ++e) {
+        if (std::find(experts, experts + j, e) != experts + j) continue;
+        if (best < 0 || Get(row, e) > Get(row, best)) best = e;
+      }
+      experts[j] = best;
+    }
+    // The softmax over all, divided by the sum of the chosen, is the softmax over the chosen.
+    double sum = 0;
+    const double largest = Get(row, experts[0]);
+    for (int64_t j = 0; j < k; ++j) sum += std::exp(Get(row, experts[j]) - largest);
+    for (int64_t j = 0; j < k; ++j) Put(weights, j, std::exp(Get(row, experts[j]) - largest) / sum);
+  }
+}
+
+template <typename T>
+void RouterGradOf(const KernelArguments& a) {
+  const int64_t rows = a.inputs[0].shape[0], k = a.inputs[0].shape[1], cols = a.outputs[0].shape[1];
+#pragma omp parallel for num_threads(a.num_threads)
+  for (int64_t t = 0; t < rows; ++t) {
+    const Wide<T>* dweights = a.inputs[0].as<Wide<T>>() + t * k;
+    const Wide<T>* weights = a.inputs[1].as<Wide<T>>() + t * k;
+    const int32_t* experts = a.inputs[2].as<int32_t>() + t * k;
+    T* dlogits = a.outputs[0].as<T>() + t * cols;
+    const double mean = Dot(dweights, weights, k);
+    for (int64_t e = 0; e < cols; ++e) Put(dlogits, e, 0);
+    for (int64_t j = 0; j < k; ++j) Put(dlogits, experts[j], Get(weights, j) * (Get(dweights, j) - mean));
+  }
+}
+
+// The loss of one sequence and, where `dlogits` is there, its gradient. `chosen` [E] is scratch memory.
+template <typename T>
+double SequenceLoss(const Op& op, const T* logits, const int32_t* experts, int64_t cols, int64_t k,
+                    double* chosen, T* dlogits) {
+  const int64_t length = op.attributes.Int("sequence_length");
+  const double balance = op.attributes.Float("balance"), z = op.attributes.Float("z");
+  double loss = 0;
+  std::fill_n(chosen, cols, 0.0);  // how often, / S
+  for (int64_t i = 0; i < length * k; ++i) chosen[experts[i]] += 1.0 / static_cast<double>(length);
+  for (int64_t t = 0; t < length; ++t) {
+    const T* row = logits + t * cols;
+    const double normaliser = LogSumExp(row, cols);
+    double expected = 0;  // of `chosen`, under the token's softmax
+    for (int64_t e = 0; e < cols; ++e) expected += std::exp(Get(row, e) - normaliser) * chosen[e];
+    const double scale = balance * static_cast<double>(cols);
+    loss += scale * expected + z * normaliser * normaliser;
+    if (dlogits == nullptr) continue;
+    for (int64_t e = 0; e < cols; ++e) {
+      const double p = std::exp(Get(row, e) - normaliser);
+      Put(dlogits, t * cols + e, p * (scale * (chosen[e] - expected) + 2 * z * normaliser));
+    }
+  }
+  return loss;
+}
+
+template <typename T>
+void RouterLossOf(const KernelArguments& a) {
+  const int64_t cols = a.inputs[0].shape[1], k = a.inputs[1].shape[1];
+  const int64_t length = a.op.attributes.Int("sequence_length"), sequences = a.outputs[0].shape[0];
+#pragma omp parallel for num_threads(a.num_threads)
+  for (int64_t s = 0; s < sequences; ++s) {
+    const int64_t at = s * length;
+    T* dlogits = a.outputs.size() > 1 ? a.outputs[1].as<T>() + at * cols : nullptr;
+    Put(a.outputs[0].as<Wide<T>>(), s,
+        SequenceLoss(a.op, a.inputs[0].as<T>() + at * cols, a.inputs[1].as<int32_t>() + at * k, cols, k,
+                     static_cast<double*>(a.workspace) + s * cols, dlogits));
+  }
+}
+
+template <typename T>
+void PermuteRowsOf(const KernelArguments& a) {
+  const int64_t rows = a.outputs[0].shape[0], cols = a.outputs[0].shape[1];
+  const int64_t k = rows / std::max<int64_t>(1, a.inputs[0].shape[0]);
+  const int32_t* order = a.inputs[1].as<int32_t>();
+#pragma omp parallel for num_threads(a.num_threads)
+  for (int64_t p = 0; p < rows; ++p) {
+    std::copy_n(a.inputs[0].as<T>() + order[p] / k * cols, cols, a.outputs[0].as<T>() + p * cols);
+  }
+}
+
+template <typename T>
+void PermuteRowsGradOf(const KernelArguments& a) {
+  const int64_t rows = a.outputs[0].shape[0], cols = a.outputs[0].shape[1];
+  const int64_t k = a.inputs[0].shape[0] / std::max<int64_t>(1, rows);
+  const T* drows = a.inputs[0].as<T>();
+#pragma omp parallel for num_threads(a.num_threads)
+  for (int64_t t = 0; t < rows; ++t) {
+    const int32_t* place = a.inputs[1].as<int32_t>() + t * k;
+    for (int64_t d = 0; d < cols; ++d) {
+      double sum = 0;
+      for (int64_t j = 0; j < k; ++j) sum += Get(drows, place[j] * cols + d);
+      Put(a.outputs[0].as<T>(), t * cols + d, sum);
+    }
+  }
+}
+
+template <typename T>
+void CombineRowsOf(const KernelArguments& a) {
+  const int64_t rows = a.outputs[0].shape[0], cols = a.outputs[0].shape[1], k = a.inputs[1].shape[1];
+#pragma omp parallel for num_threads(a.num_threads)
+  for (int64_t t = 0; t < rows; ++t) {
+    const Wide<T>* weights = a.inputs[1].as<Wide<T>>() + t * k;
+    const int32_t* place = a.inputs[2].as<int32_t>() + t * k;
+    for (int64_t d = 0; d < cols; ++d) {
+      double sum = 0;
+      for (int64_t j = 0; j < k; ++j) sum += Get(weights, j) * Get(a.inputs[0].as<T>(), place[j] * cols + d);
+      Put(a.outputs[0].as<T>(), t * cols + d, sum);
+    }
+  }
+}
+
+template <typename T>
+void CombineRowsGradOf(const KernelArguments& a) {
+  const int64_t rows = a.inputs[0].shape[0], cols = a.inputs[0].shape[1], k = a.inputs[2].shape[1];
+#pragma omp parallel for num_threads(a.num_threads)
+  for (int64_t t = 0; t < rows; ++t) {
+    const T* dout = a.inputs[0].as<T>() + t * cols;
+    for (int64_t j = 0; j < k; ++j) {
+      const int64_t p = a.inputs[3].as<int32_t>()[t * k + j];
+      const double weight = Get(a.inputs[2].as<Wide<T>>(), t * k + j);
+      for (int64_t d = 0; d < cols; ++d) Put(a.outputs[0].as<T>(), p * cols + d, weight * Get(dout, d));
+      Put(a.outputs[1].as<Wide<T>>(), t * k + j, Dot(dout, a.inputs[1].as<T>() + p * cols, cols));
+    }
+  }
+}
+
+}  // namespace
+
+void RouterPlain(const KernelArguments& a) {
+  ForFloat(a.inputs[0].dtype, [&](auto type) { RouterOf<decltype(type)>(a); });
+}
+
+void RouterGradPlain(const KernelArguments& a) {
+  ForFloat(a.outputs[0].dtype, [&](auto type) { RouterGradOf<decltype(type)>(a); });
+}
+
+void RouterLossPlain(const KernelArguments& a) {
+  ForFloat(a.inputs[0].dtype, [&](auto type) { RouterLossOf<decltype(type)>(a); });
+}
+
+int64_t RouterLossWorkspaceBytes(const Op&, absl::Span<const View> inputs, absl::Span<const View> outputs,
+                                 int) {
+  return outputs[0].shape[0] * inputs[0].shape[1] * static_cast<int64_t>(sizeof(double));
+}
+
+void GroupByExpertPlain(const KernelArguments& a) {
+  const int64_t rows = a.inputs[0].shape.num_elements(), experts = a.outputs[2].shape[0] - 1;
+  const int32_t* chosen = a.inputs[0].as<int32_t>();
+  int32_t* order = a.outputs[0].as<int32_t>();
+  int32_t* place = a.outputs[1].as<int32_t>();
+  int32_t* offsets = a.outputs[2].as<int32_t>();
+  // offsets[e + 1] counts, then is the begin of e + 1 while e's rows are dealt out up to it.
+  std::fill_n(offsets, experts + 1, 0);
+  for (int64_t c = 0; c < rows; ++c) ++offsets[chosen[c] + 1];
+  for (int64_t e = 0; e < experts; ++e) offsets[e + 1] += offsets[e];
+  for (int64_t c = 0; c < rows; ++c) {
+    place[c] = offsets[chosen[c]]++;
+    order[place[c]] = static_cast<int32_t>(c);
+  }
+  // Each begin has moved to the next one's.
+  for (int64_t e = experts; e > 0; --e) offsets[e] = offsets[e - 1];
+  offsets[0] = 0;
+}
+
+void PermuteRowsPlain(const KernelArguments& a) {
+  ForFloat(a.outputs[0].dtype, [&](auto type) { PermuteRowsOf<decltype(type)>(a); });
+}
+
+void PermuteRowsGradPlain(const KernelArguments& a) {
+  ForFloat(a.outputs[0].dtype, [&](auto type) { PermuteRowsGradOf<decltype(type)>(a); });
+}
+
+void CombineRowsPlain(const KernelArguments& a) {
+  ForFloat(a.outputs[0].dtype, [&](auto type) { CombineRowsOf<decltype(type)>(a); });
+}
+
+void CombineRowsGradPlain(const KernelArguments& a) {
+  ForFloat(a.outputs[0].dtype, [&](auto type) { CombineRowsGradOf<decltype(type)>(a); });
+}
+
+}  // namespace trireme

@@ -1,0 +1,96 @@
+#include "runtime/ops/routing.h"
+
+#include <glog/logging.h>
+
+namespace trireme {
+
+Routing Router(Tensor logits, int64_t k) {
+  const int64_t t = logits.shape()[0], e = logits.shape()[1];
+  CHECK(1 <= k && k <= e) << "Router: " << k << " of " << e << " experts";
+  const Layout layout = Recorder::Infer("tE->tk", Linearity::kNonlinear, {logits});
+  const std::vector<Tensor> results =
+      logits.recorder().Record(OpKind::kRouter, {logits},
+                               {{"router.weights", logits.recorder().precision().wide(), {t, k}, layout},
+                                {"router.experts", DType::kI32, {t, k}, layout}});
+  return {results[0], results[1]};
+}
+
+void RouterGradient(GradientContext& g) {
+  const Tensor dweights = g.gradient(0), logits = g.input(0);
+  const Layout layout = Recorder::Infer("tK,tK->te", Linearity::kNonlinear, {dweights, g.output(0)});
+  g.Add(0, g.recorder().Record1(OpKind::kRouterGrad, {dweights, g.output(0), g.output(1)},
+                                {"d.router", logits.dtype(), logits.shape(), layout},
+                                {{"num_experts", logits.shape()[1]}}));
+}
+
+Tensor RouterLoss(Tensor logits, Tensor experts, int64_t sequence_length, double balance, double z) {
+  const int64_t t = logits.shape()[0];
+  CHECK_EQ(t % sequence_length, 0) << "RouterLoss: a part of a sequence";
+  CHECK_EQ(experts.shape()[0], t) << "RouterLoss";
+  const Layout layout = Recorder::Infer("tE,~tK->t", Linearity::kNonlinear, {logits, experts});
+  return logits.recorder().Record1(
+      OpKind::kRouterLoss, {logits, experts},
+      {"router.loss", logits.recorder().precision().wide(), {t / sequence_length}, layout},
+      {{"sequence_length", sequence_length}, {"balance", balance}, {"z", z}});
+}
+
+void RouterLossGradient(GradientContext& g) {
+  CHECK(!g.gradient(0).present())
+      << "RouterLoss: as a root its gradient is one; nothing else may read the loss";
+  const Tensor logits = g.input(0), loss = g.output(0);
+  const std::vector<Tensor> results =
+      g.recorder().Record(OpKind::kRouterLossGrad, {logits, g.input(1)},
+                          {{"router.loss", loss.dtype(), loss.shape(), loss.layout()},
+                           {"d.router.loss", logits.dtype(), logits.shape(), Dual(logits.layout())}},
+                          g.op().attributes);
+  g.Yield(0, results[0]);
+  g.Add(0, results[1]);
+}
+
+Groups GroupByExpert(Tensor experts, int64_t num_experts) {
+  Layout layout = experts.layout();
+  for (Axis axis : kAllAxes) {
+    if (layout[axis].is_shard()) layout[axis] = {Placement::Kind::kVarying, 0};
+  }
+  const int64_t rows = experts.shape().num_elements();
+  const std::vector<Tensor> results =
+      experts.recorder().Record(OpKind::kGroupByExpert, {experts},
+                                {{"rows.order", DType::kI32, {rows}, layout},
+                                 {"rows.place", DType::kI32, {rows}, layout},
+                                 {"rows.offsets", DType::kI32, {num_experts + 1}, layout}});
+  return {results[0], results[1], results[2]};
+}
+
+Tensor PermuteRows(Tensor x, const Groups& groups) {
+  for (Axis axis : kAllAxes) CHECK(x.layout()[axis] != Shard(1)) << "PermuteRows: " << x.layout().ToString();
+  return x.recorder().Record1(OpKind::kPermuteRows, {x, groups.order, groups.place},
+                              {"rows", x.dtype(), {groups.order.shape()[0], x.shape()[1]}, x.layout()});
+}
+
+void PermuteRowsGradient(GradientContext& g) {
+  // Linear: a Partial gradient stays so.
+  const Tensor drows = g.gradient(0), x = g.input(0);
+  g.Add(0, g.recorder().Record1(OpKind::kPermuteRowsGrad, {drows, g.input(2)},
+                                {"d.rows", x.dtype(), x.shape(), drows.layout()}));
+}
+
+Tensor CombineRows(Tensor rows, Tensor weights, const Groups& groups) {
+  CHECK_EQ(rows.shape()[0], weights.shape().num_elements()) << "CombineRows";
+  const Layout layout = Recorder::Infer("td,tK->td", Linearity::kProduct, {rows, weights});
+  return rows.recorder().Record1(OpKind::kCombineRows, {rows, weights, groups.place},
+                                 {"combined", rows.dtype(), {weights.shape()[0], rows.shape()[1]}, layout});
+}
+
+void CombineRowsGradient(GradientContext& g) {
+  const Tensor dout = g.gradient(0), rows = g.input(0), weights = g.input(1);
+  const Layout drows = Recorder::Infer("td,tK->td", Linearity::kProduct, {dout, weights});
+  const Layout dweights = Recorder::Infer("td,td->tk", Linearity::kProduct, {dout, rows});
+  const std::vector<Tensor> results =
+      g.recorder().Record(OpKind::kCombineRowsGrad, {dout, rows, weights, g.input(2)},
+                          {{"d.combined", rows.dtype(), rows.shape(), drows},
+                           {"d.router.weights", weights.dtype(), weights.shape(), dweights}});
+  if (g.needs(0)) g.Add(0, results[0]);
+  if (g.needs(1)) g.Add(1, results[1]);
+}
+
+}  // namespace trireme
