@@ -51,7 +51,13 @@ bool Within(int64_t value, int64_t min, int64_t max) {
 
 void FillModel(const TrainConfig& train, ModelConfig* model) {
   const bool gpt2 = model->architecture() == "gpt2";
-  const bool llama = model->architecture() == "llama";
+  const bool llama = model->architecture() == "llama" || model->architecture() == "mixtral";
+  if (model->architecture() == "mixtral") {
+    if (!model->has_num_local_experts()) model->set_num_local_experts(8);
+    if (!model->has_num_experts_per_tok()) model->set_num_experts_per_tok(2);
+    if (!model->has_router_aux_loss_coef()) model->set_router_aux_loss_coef(0.001);
+    if (!model->has_router_z_loss_coef()) model->set_router_z_loss_coef(0);
+  }
   if (!model->has_num_key_value_heads() && Within(model->num_attention_heads(), 1, kMaxWidth)) {
     model->set_num_key_value_heads(model->num_attention_heads());
   }

@@ -8,6 +8,7 @@
 namespace trireme {
 
 inline constexpr int64_t kMaxSteps = 99999999;
+inline constexpr int64_t kMaxExperts = 65536;
 inline constexpr int64_t kMaxAxisSize = 1 << 15;
 inline constexpr int64_t kMaxWidth = 1 << 20;
 inline constexpr int64_t kMaxSequenceLength = 1 << 28;

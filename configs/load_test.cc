@@ -138,7 +138,9 @@ TEST(LoadTest, EveryScalarWithADefaultIsSet) {
   for (const std::string& field : AllFields()) {
     const bool later = field.rfind("mesh.", 0) == 0 || field == "train.micro_batch";
     const bool path = field.rfind("data.", 0) == 0 || field == "run.directory";
-    EXPECT_EQ(IsSet(config, field), !later && !path) << field;
+    const bool experts =
+        field.find("expert") != std::string::npos || field.find("router") != std::string::npos;
+    EXPECT_EQ(IsSet(config, field), !later && !path && !experts) << field;
   }
   EXPECT_EQ(config.model().num_key_value_heads(), 8);
   EXPECT_EQ(config.model().max_position_embeddings(), 24);
@@ -152,6 +154,15 @@ TEST(LoadTest, Gpt2HasItsOwnDefaults) {
                                 {"model.intermediate_size", ""}});
   EXPECT_EQ(config.model().intermediate_size(), 4 * 48);
   EXPECT_TRUE(config.model().tie_word_embeddings());
+}
+
+TEST(LoadTest, MixtralHasItsOwnDefaults) {
+  const Config config = Loaded({{"model.architecture", "\"mixtral\""}});
+  EXPECT_EQ(config.model().num_local_experts(), 8);
+  EXPECT_EQ(config.model().num_experts_per_tok(), 2);
+  EXPECT_EQ(config.model().router_aux_loss_coef(), 0.001);
+  EXPECT_EQ(config.model().router_z_loss_coef(), 0);
+  EXPECT_FALSE(config.model().tie_word_embeddings());
 }
 
 TEST(LoadTest, RunShorterThanItsWarmUpIsValid) {

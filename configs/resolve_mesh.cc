@@ -102,6 +102,9 @@ absl::Status ResolveMesh(Config* config, int num_ranks) {
   MeshConfig* mesh = resolved.mutable_mesh();
   SetAxes(num_ranks, mesh, &errors);
   CheckTensorAxis(resolved.model(), mesh->tp(), &errors);
+  if (resolved.model().architecture() == "mixtral" && mesh->cp() > 1) {
+    errors.Add("mesh.cp", absl::StrCat(mesh->cp()), "the router of mixtral sees whole sequences; use 1");
+  }
   const int64_t layers = resolved.model().num_hidden_layers();
   if (mesh->pp() > layers) {
     errors.Add("mesh.pp", absl::StrCat(mesh->pp()),

@@ -20,7 +20,7 @@ struct Required {
 };
 
 constexpr Required kRequired[] = {
-    {"model.architecture", "set it to gpt2 or llama"},
+    {"model.architecture", "set it to gpt2, llama or mixtral"},
     {"model.hidden_size", "set the width of the residual stream"},
     {"model.num_hidden_layers", "set the number of blocks"},
     {"model.num_attention_heads", "set a divisor of model.hidden_size"},
@@ -45,6 +45,8 @@ constexpr IntegerRange kIntegerRanges[] = {
     {"model.num_key_value_heads", 1, kMaxWidth},
     {"model.vocab_size", 1, int64_t{1} << 30},
     {"model.max_position_embeddings", 1, kMaxSequenceLength},
+    {"model.num_local_experts", 1, kMaxExperts},
+    {"model.num_experts_per_tok", 1, kMaxExperts},
     {"mesh.pp", 1, kMaxAxisSize},
     {"mesh.dp", 1, kMaxAxisSize},
     {"mesh.cp", 1, kMaxAxisSize},
@@ -78,6 +80,8 @@ constexpr NumberRange kNumberRanges[] = {
     {"model.rms_norm_eps", 1e-30, 1},
     {"model.layer_norm_eps", 1e-30, 1},
     {"model.dropout", 0, 1, true},
+    {"model.router_aux_loss_coef", 0, 1e6},
+    {"model.router_z_loss_coef", 0, 1e6},
     {"optimizer.learning_rate", 1e-30, 100},
     {"optimizer.beta1", 0, 1, true},
     {"optimizer.beta2", 0, 1, true},
@@ -93,7 +97,7 @@ struct Choices {
 };
 
 const Choices kChoices[] = {
-    {"model.architecture", {"gpt2", "llama"}},
+    {"model.architecture", {"gpt2", "llama", "mixtral"}},
     {"parallel.context_form", {"ring", "all_to_all"}},
     {"parallel.recompute", {"none", "selective", "full"}},
     {"pipeline.schedule", {"1f1b", "gpipe"}},
@@ -124,6 +128,7 @@ class Checker {
 
   void CheckFields();
   void CheckModel();
+  void CheckExperts();
   void CheckRun();
 
  private:
@@ -196,9 +201,10 @@ void Checker::CheckFields() {
 void Checker::CheckModel() {
   const ModelConfig& model = config_.model();
   const bool gpt2 = model.architecture() == "gpt2";
-  const bool llama = model.architecture() == "llama";
+  const bool llama = model.architecture() == "llama" || model.architecture() == "mixtral";
   if (llama && !model.has_intermediate_size() && !errors_.Has("model.intermediate_size")) {
-    Add("model.intermediate_size", "required for llama; set the width of its feed-forward block");
+    Add("model.intermediate_size", "required for ", model.architecture(),
+        "; set the width of its feed-forward block");
   }
   if (gpt2 && !model.has_max_position_embeddings() && !errors_.Has("model.max_position_embeddings")) {
     Add("model.max_position_embeddings", "required for gpt2; set the length of its position table");
@@ -222,6 +228,28 @@ void Checker::CheckModel() {
       Add("model.num_key_value_heads", "does not divide model.num_attention_heads ", heads,
           "; use one of its divisors");
     }
+  }
+}
+
+void Checker::CheckExperts() {
+  if (!Good("model.architecture")) return;
+  if (config_.model().architecture() != "mixtral") {
+    for (const char* field : {"model.num_local_experts", "model.num_experts_per_tok",
+                              "model.router_aux_loss_coef", "model.router_z_loss_coef"}) {
+      if (Good(field)) Add(field, config_.model().architecture(), " has no experts; leave it unset");
+    }
+    return;
+  }
+  if (Good({"model.num_local_experts", "model.num_experts_per_tok"}) &&
+      config_.model().num_experts_per_tok() > config_.model().num_local_experts()) {
+    Add("model.num_experts_per_tok", "more than model.num_local_experts ",
+        config_.model().num_local_experts(), "; use at most that");
+  }
+  if (Good("parallel.sequence_parallel") && config_.parallel().sequence_parallel()) {
+    Add("parallel.sequence_parallel", "the router of mixtral sees whole sequences; use false");
+  }
+  if (Good("train.device") && config_.train().device() == "cuda") {
+    Add("train.device", "the CUDA backend has no kernels for experts; use cpu");
   }
 }
 
@@ -253,6 +281,7 @@ void CollectErrors(const Config& config, ConfigErrors* errors) {
   Checker checker(config, errors);
   checker.CheckFields();
   checker.CheckModel();
+  checker.CheckExperts();
   checker.CheckRun();
 }
 

@@ -28,8 +28,9 @@ struct Malformed {
 
 // The whole message is expected: one mistake gives one line.
 const Malformed kMalformed[] = {
-    {{{"model.architecture", ""}}, "model.architecture: unset: required; set it to gpt2 or llama"},
-    {{{"model.architecture", "\"bert\""}}, "model.architecture: bert: no such choice; use gpt2, llama"},
+    {{{"model.architecture", ""}}, "model.architecture: unset: required; set it to gpt2, llama or mixtral"},
+    {{{"model.architecture", "\"bert\""}},
+     "model.architecture: bert: no such choice; use gpt2, llama, mixtral"},
     {{{"model.hidden_size", "-48"}},
      "model.hidden_size: -48: out of range; use a whole number from 1 to 1048576"},
     {{{"model.hidden_size", "50"}},
@@ -50,6 +51,13 @@ const Malformed kMalformed[] = {
       {"model.num_key_value_heads", ""},
       {"model.max_position_embeddings", ""}},
      "model.max_position_embeddings: unset: required for gpt2; set the length of its position table"},
+    {{{"model.num_local_experts", "4"}}, "model.num_local_experts: 4: llama has no experts; leave it unset"},
+    {{{"model.router_aux_loss_coef", "0"}},
+     "model.router_aux_loss_coef: 0: llama has no experts; leave it unset"},
+    {{{"model.architecture", "\"mixtral\""}, {"model.num_experts_per_tok", "9"}},
+     "model.num_experts_per_tok: 9: more than model.num_local_experts 8; use at most that"},
+    {{{"model.architecture", "\"mixtral\""}, {"train.device", "\"cuda\""}},
+     "train.device: cuda: the CUDA backend has no kernels for experts; use cpu"},
     {{{"model.vocab_size", ""}},
      "model.vocab_size: unset: required; set the tokenizer's number of ids (257 for bytes)"},
     {{{"model.vocab_size", "9223372036854775807"}},

@@ -25,6 +25,7 @@ Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
     batch.stream_positions = recorder.Input("stream_positions", DType::kI32, stream_tokens, spec.stream());
   }
   batch.token_index = recorder.Input("token_index", DType::kI64, stream_tokens, spec.stream());
+  batch.sequence_length = spec.sequence_length;
   batch.mean_keys = (static_cast<double>(spec.sequence_length) + 1) / 2;
   return batch;
 }

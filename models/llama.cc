@@ -37,8 +37,7 @@ Tensor Llama::Block(int index, Tensor x, const Batch& batch) const {
       ToStream(Attend(name + ".self_attn", FromStream(Norm(name + ".input_layernorm", x)), batch), x);
   attention = Dropout(attention, batch.token_index, config_.dropout(), seed_, name + ".self_attn.dropout");
   const Tensor h = x + attention;
-  Tensor feed =
-      ToStream(FeedForward(name + ".mlp", FromStream(Norm(name + ".post_attention_layernorm", h))), x);
+  Tensor feed = FeedForward(name, Norm(name + ".post_attention_layernorm", h), batch);
   feed = Dropout(feed, batch.token_index, config_.dropout(), seed_, name + ".mlp.dropout");
   return h + feed;
 }
@@ -57,15 +56,17 @@ Tensor Llama::Attend(const std::string& name, Tensor x, const Batch& batch) cons
   return Linear(Attention(qkv, batch.lo, heads, batch.mean_keys), w_out);
 }
 
-Tensor Llama::FeedForward(const std::string& name, Tensor x) const {
+Tensor Llama::FeedForward(const std::string& block, Tensor x, const Batch&) const {
   Recorder& recorder = x.recorder();
+  const std::string name = block + ".mlp";
+  const Tensor in = FromStream(x);
   const int64_t d = hidden_size(), f = config_.intermediate_size();
   const Tensor w_gate_up =
       recorder.Parameters({Matrix(name + ".gate_proj.weight", f, d, 0, kInitialDeviation),
                            Matrix(name + ".up_proj.weight", f, d, 0, kInitialDeviation)});
   const Tensor w_down =
       recorder.Parameters({Matrix(name + ".down_proj.weight", d, f, 1, ResidualDeviation())});
-  return Linear(SwiGlu(Linear(x, w_gate_up)), w_down);
+  return ToStream(Linear(SwiGlu(Linear(in, w_gate_up)), w_down), x);
 }
 
 Tensor Llama::FinalNorm(Tensor x) const {

@@ -25,11 +25,16 @@ class Llama : public Model {
   Tensor FinalNorm(Tensor x) const override;
   Tensor HeadWeight(Recorder& recorder) const override;
 
+ protected:
+  // The feed-forward of block `block` ("model.layers.0"), from the normalised stream to what is added to it.
+  virtual Tensor FeedForward(const std::string& block, Tensor x, const Batch& batch) const;
+  // The initial deviation of matrices that write to the stream.
+  double ResidualDeviation() const;
+  const ModelConfig& config() const { return config_; }
+
  private:
   Tensor Attend(const std::string& name, Tensor x, const Batch& batch) const;
-  Tensor FeedForward(const std::string& name, Tensor x) const;
   Tensor Norm(const std::string& name, Tensor x) const;
-  double ResidualDeviation() const;
 
   const ModelConfig config_;
   const uint64_t seed_;

@@ -18,9 +18,10 @@ namespace trireme {
 // rank has its share of them, where the others are whole.
 struct Batch {
   Tensor ids;
-  Tensor targets;        // absent in programs for generation
-  Tensor positions;      // in the sequence
-  Tensor lo;             // first token that each token may attend to
+  Tensor targets;    // absent in programs for generation
+  Tensor positions;  // in the sequence
+  Tensor lo;         // first token that each token may attend to
+  int64_t sequence_length = 1;
   double mean_keys = 0;  // mean number of tokens that a token attends to
   Tensor stream_positions;
   Tensor token_index;  // global: sample * sequence_length + position

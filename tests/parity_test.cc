@@ -137,11 +137,16 @@ TEST_P(ParityTest, TwentyStepsInBF16StayNear) {
   EXPECT_LE(LossDistance(run.losses, golden_.losses.at("fp64")), kBF16LossTolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ParityTest, testing::Values("gpt2", "gpt2_untied", "llama", "llama_tied"),
+INSTANTIATE_TEST_SUITE_P(Models, ParityTest,
+                         testing::Values("gpt2", "gpt2_untied", "llama", "llama_tied", "mixtral"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(MeshParityTest, TensorParallelGradientsArePyTorchs) {
   ExpectSameGradients(ReadParityGolden("llama"), {"train.dtype=fp64", "mesh.tp=2"}, kSteps,
+                      kDoubleGradientTolerance);
+}
+TEST(MeshParityTest, TensorParallelGradientsOfExpertsArePyTorchs) {
+  ExpectSameGradients(ReadParityGolden("mixtral"), {"train.dtype=fp64", "mesh.tp=2"}, kSteps,
                       kDoubleGradientTolerance);
 }
 TEST(MeshParityTest, TensorParallelGradientsOfFusedMatricesArePyTorchs) {

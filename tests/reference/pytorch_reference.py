@@ -29,6 +29,7 @@ import torch
 import transformers
 import transformers.utils.logging
 from transformers.models.llama import modeling_llama
+from transformers.models.mixtral import modeling_mixtral
 
 STEPS = 20
 BATCH = {"train.sequence_length": 11, "train.global_batch": 3, "train.seed": 1}
@@ -56,12 +57,27 @@ def case(architecture, hidden, intermediate, layers, heads, key_value_heads, tie
         **OPTIMIZER,
         "optimizer.clip_norm": clip_norm,
     }
-    if architecture == "llama":
+    if architecture in ROTARY:
         settings["model.rope_theta"] = 500
         settings["model.rms_norm_eps"] = 1e-5
     else:
         settings["model.layer_norm_eps"] = 1e-5
     return architecture, settings
+
+
+# The architectures with RMSNorm and rotary positions, and where transformers has them.
+ROTARY = {"llama": modeling_llama, "mixtral": modeling_mixtral}
+EXPERTS = {
+    "model.num_local_experts": 5,
+    "model.num_experts_per_tok": 2,
+    "model.router_aux_loss_coef": 0.3,
+    "model.router_z_loss_coef": 0.05,
+}
+
+
+def mixture(*sizes):
+    architecture, settings = case("mixtral", *sizes)
+    return architecture, {**settings, **EXPERTS}
 
 
 # With clip_norm 0.1 every step is clipped, with 0 none.
@@ -70,6 +86,7 @@ CASES = {
     "gpt2_untied": case("gpt2", 10, 22, 3, 5, 5, False, 0),
     "llama": case("llama", 16, 14, 2, 4, 2, False, 0.1),
     "llama_tied": case("llama", 12, 20, 3, 3, 1, True, 0),
+    "mixtral": mixture(12, 6, 2, 6, 2, False, 0.1),
 }
 
 
@@ -132,21 +149,38 @@ def hugging_face_config(architecture, model):
         }
     names = ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"]
     names += ["vocab_size", "max_position_embeddings", "rope_theta", "rms_norm_eps", "tie_word_embeddings"]
-    return {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **{name: model[name] for name in names}}
+    class_name = {"llama": "LlamaForCausalLM", "mixtral": "MixtralForCausalLM"}[architecture]
+    if architecture == "mixtral":
+        names += ["num_local_experts", "num_experts_per_tok"]
+    return {"model_type": architecture, "architectures": [class_name], **{name: model[name] for name in names}}
 
 
 def load(checkpoint, config):
     """The checkpoint as transformers loads it: every tensor of the file is used, and none is made up."""
+    # The grouped products of torch take only sizes that 16 bytes divide.
+    experts = {"experts_implementation": "eager"} if config["model_type"] == "mixtral" else {}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "config.json").write_text(json.dumps(config))
         shutil.copy(checkpoint / "w00000.safetensors", folder / "model.safetensors")
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
+            folder, attn_implementation="eager", dtype=torch.float32, output_loading_info=True, **experts
         )
     for kind in ["missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"]:
         assert not report.get(kind), f"{checkpoint}: {kind}: {report[kind]}"
     return model
+
+
+def on_disk(tensors):
+    """Tensors by the names of a checkpoint: transformers stacks Mixtral's experts in memory."""
+    for name, tensor in tensors:
+        if ".mlp.experts." in name:
+            prefix = name.split(".mlp.experts.")[0] + ".block_sparse_moe.experts"
+            for e, expert in enumerate(tensor):
+                parts = {"w2": expert} if name.endswith("down_proj") else dict(zip(["w1", "w3"], expert.chunk(2)))
+                yield from ((f"{prefix}.{e}.{part}.weight", matrix) for part, matrix in parts.items())
+        else:
+            yield name.replace(".mlp.gate.", ".block_sparse_moe.gate."), tensor
 
 
 class DoubleForFloat32:
@@ -175,10 +209,13 @@ def in_double(model, config):
     probe = torch.arange(11)[None]
     with torch.no_grad():
         before = model(probe).logits
-    llama = config["model_type"] == "llama"
-    with unittest.mock.patch.object(modeling_llama, "torch", DoubleForFloat32() if llama else torch):
+    rotary = ROTARY.get(config["model_type"])
+    with contextlib.ExitStack() as patches:
+        if rotary:
+            patches.enter_context(unittest.mock.patch.object(rotary, "torch", DoubleForFloat32()))
+            patches.enter_context(unittest.mock.patch.object(torch.Tensor, "float", torch.Tensor.double))
         model = model.double()
-        if llama:
+        if rotary:
             head_size = config["hidden_size"] // config["num_attention_heads"]
             model.model.rotary_emb = DoubleRotary(config["rope_theta"], head_size)
         with torch.no_grad():
@@ -190,9 +227,24 @@ def in_double(model, config):
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-def mean_loss(model, inputs, labels):
-    logits = model(inputs).logits
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+def mean_loss(model, inputs, labels, settings):
+    """The loss that is reported, and what is added to it: the router's losses, the mean over sequences and blocks."""
+    experts, auxiliary = settings.get("model.num_local_experts"), 0
+    if not experts:
+        logits = model(inputs).logits
+    else:
+        found = model(inputs, output_router_logits=True)
+        logits = found.logits
+        for block in found.router_logits:
+            sequences = block.view(*inputs.shape, experts)
+            balance = sum(
+                modeling_mixtral.load_balancing_loss_func((s,), experts, settings["model.num_experts_per_tok"])
+                for s in sequences
+            )
+            auxiliary += settings["model.router_aux_loss_coef"] * balance / len(sequences)
+            auxiliary += settings["model.router_z_loss_coef"] * block.logsumexp(-1).square().mean()
+        auxiliary /= len(found.router_logits)
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()), auxiliary
 
 
 def train(model, settings, autocast=False):
@@ -210,11 +262,13 @@ def train(model, settings, autocast=False):
     for step in range(STEPS):
         inputs, labels = batch(step, settings)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            loss = mean_loss(model, inputs, labels)
+            loss, auxiliary = mean_loss(model, inputs, labels, settings)
         optimizer.zero_grad()
-        loss.backward()
+        (loss + auxiliary).backward()
         if step in (0, STEPS - 1):
-            gradients[step + 1] = {name: p.grad.clone() for name, p in model.named_parameters()}
+            gradients[step + 1] = dict(
+                on_disk((name, p.grad.clone()) for name, p in model.named_parameters())
+            )
         clip_norm = settings["optimizer.clip_norm"] or float("inf")
         norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm).item())
         losses.append(loss.item())
@@ -261,7 +315,8 @@ def make_golden(name, weights_program):
         printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         checkpoint = pathlib.Path(printed.strip())
         models = [load(checkpoint, config) for _ in range(3)]
-    initial = {name: p.detach().double().norm().item() for name, p in models[0].named_parameters()}
+    tensors = on_disk((name, p.detach()) for name, p in models[0].named_parameters())
+    initial = {name: tensor.double().norm().item() for name, tensor in tensors}
     runs = {"fp32": train(models[0], settings), "bf16": train(models[1], settings, autocast=True)}
     with in_double(models[2], config) as model:
         runs["fp64"] = train(model, settings)
@@ -299,6 +354,7 @@ def check(checkpoint, prompt, num_tokens):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", metavar="PROGRAM", help="parity_weights, to make the goldens")
+    parser.add_argument("--case", action="append", choices=list(CASES), help="only this golden; may be repeated")
     parser.add_argument("--check", metavar="DIR", help="a checkpoint, of one rank")
     parser.add_argument("--prompt", default="the ")
     parser.add_argument("--tokens", type=int, default=60)
@@ -309,7 +365,7 @@ def main():
     if arguments.check:
         check(arguments.check, arguments.prompt, arguments.tokens)
     if arguments.weights:
-        for name in CASES:
+        for name in arguments.case or CASES:
             make_golden(name, arguments.weights)
 
 

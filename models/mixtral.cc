@@ -1,0 +1,59 @@
+#include "models/mixtral.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "models/layers.h"
+#include "runtime/ops/activation.h"
+#include "runtime/ops/grouped_linear.h"
+#include "runtime/ops/linear.h"
+#include "runtime/ops/routing.h"
+
+namespace trireme {
+// The router works on the stream, before tensor parallelism enters: every tp rank makes the same choices.
+Tensor Mixtral::RouterLogits(const std::string& name, Tensor x) const {
+  Parameter gate =
+      Matrix(name + ".gate.weight", config().num_local_experts(), hidden_size(), 0, kInitialDeviation);
+  gate.layout = {kReplicate, kInvariant};
+  return Linear(x, x.recorder().Parameters({gate}));
+}
+
+Tensor Mixtral::GateUp(const std::string& name, Recorder& recorder) const {
+  const int64_t d = hidden_size(), f = config().intermediate_size();
+  std::vector<Parameter> parts;
+  for (int64_t e = 0; e < config().num_local_experts(); ++e) {
+    for (const char* part : {".w1.weight", ".w3.weight"}) {
+      parts.push_back(Matrix(absl::StrCat(name, ".experts.", e, part), f, d, 0, kInitialDeviation));
+    }
+  }
+  return recorder.Parameters(std::move(parts));
+}
+
+Tensor Mixtral::Down(const std::string& name, Recorder& recorder) const {
+  const int64_t d = hidden_size(), f = config().intermediate_size();
+  std::vector<Parameter> parts;
+  for (int64_t e = 0; e < config().num_local_experts(); ++e) {
+    parts.push_back(Matrix(absl::StrCat(name, ".experts.", e, ".w2.weight"), d, f, 1, ResidualDeviation()));
+  }
+  return recorder.Parameters(std::move(parts));
+}
+
+Tensor Mixtral::FeedForward(const std::string& block, Tensor x, const Batch& batch) const {
+  Recorder& recorder = x.recorder();
+  const std::string name = block + ".block_sparse_moe";
+  const Tensor logits = RouterLogits(name, x);
+  const Routing routing = Router(logits, config().num_experts_per_tok());
+  // The mean over the blocks, so that depth does not change its weight against the loss.
+  const double balance = config().router_aux_loss_coef() / num_blocks();
+  const double z = config().router_z_loss_coef() / num_blocks();
+  if (balance != 0 || z != 0) {
+    recorder.AuxiliaryRoot(RouterLoss(logits, routing.experts, batch.sequence_length, balance, z));
+  }
+  const Groups groups = GroupByExpert(routing.experts, config().num_local_experts());
+  const Tensor rows = PermuteRows(FromStream(x), groups);
+  const Tensor hidden = SwiGlu(GroupedLinear(rows, GateUp(name, recorder), groups.offsets));
+  const Tensor out = GroupedLinear(hidden, Down(name, recorder), groups.offsets);
+  return ToStream(CombineRows(out, FromStream(routing.weights), groups), x);
+}
+
+}  // namespace trireme
