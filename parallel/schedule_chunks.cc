@@ -20,7 +20,7 @@ Work InGroups(Work::Kind kind, int k, int num_stages, int num_chunks) {
 }  // namespace
 
 std::vector<Work> InterleavedSchedule(const PipelinePlace& place, int num_micro_batches) {
-  const auto [stage, p, num_chunks] = place;
+  const int stage = place.stage, p = place.num_stages, num_chunks = place.num_chunks;
   CHECK(p > 1 && num_chunks > 1 && stage >= 0 && stage < p && num_micro_batches >= 0)
       << "stage " << stage << " of " << p << ", " << num_chunks << " chunks, " << num_micro_batches
       << " micro-batches";

@@ -72,7 +72,7 @@ class CompositionTest : public testing::Test {
  protected:
   void ExpectTrainsAsOneRankDoes(const Combination& combination) {
     SCOPED_TRACE(absl::StrJoin(combination.names, " + "));
-    std::vector<std::string> model = kBase, many = kBase;
+    std::vector<std::string> model = base_, many = base_;
     for (const auto& [field, value] : combination.fields) {
       many.push_back(absl::StrCat(field, "=", value));
       if (IsOfTheModel(field)) model.push_back(many.back());
@@ -98,7 +98,7 @@ class CompositionTest : public testing::Test {
 
  private:
   static constexpr int kGlobalBatch = 8;
-  const std::vector<std::string> kBase = {"train.dtype=fp64", "model.num_hidden_layers=4",
+  const std::vector<std::string> base_ = {"train.dtype=fp64", "model.num_hidden_layers=4",
                                           "train.sequence_length=8",
                                           absl::StrCat("train.global_batch=", kGlobalBatch)};
 

@@ -20,7 +20,8 @@ Attributes LossAttributes(int64_t t) {
 }
 
 Operand ExpertOffsets(int64_t rows) {
-  const auto some = static_cast<double>(rows * 2 / 3), all = static_cast<double>(rows);
+  const int64_t two_thirds = rows * 2 / 3;
+  const auto some = static_cast<double>(two_thirds), all = static_cast<double>(rows);
   return Operand32({0, some, some, all, all});
 }
 
