@@ -99,5 +99,10 @@ TEST_F(MutationTest, PipelineOfTensorParallelGpt2WithoutZero) {
                               "parallel.zero_stage=0", "parallel.recompute=full"});
 }
 
+TEST_F(MutationTest, SharedGradientsOfATiedPipeline) {
+  ExpectEveryOperationCounts("tiny_gpt2.textproto", kSmall,
+                             {"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1", "parallel.zero_stage=2"});
+}
+
 }  // namespace
 }  // namespace trireme
