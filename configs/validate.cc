@@ -116,7 +116,7 @@ struct NotOffered {
 constexpr NotOffered kNotOffered[] = {
     {"mesh.cp", 1, "context parallelism is not in this version; use 1"},
     {"mesh.ep", 1, "expert parallelism is not in this version; use 1"},
-    {"parallel.zero_stage", 2, "ZeRO stage 3 is not in this version; use 0, 1 or 2"},
+    {"parallel.zero_stage", 1, "ZeRO stages 2 and 3 are not in this version; use 0 or 1"},
     {"pipeline.virtual_stages", 1, "interleaved pipelines are not in this version; use 1"},
     {"numerics.mesh_invariant_sum", 0, "mesh-invariant sums are not in this version; use false"},
 };
@@ -244,6 +244,9 @@ void Checker::CheckExperts() {
       config_.model().num_experts_per_tok() > config_.model().num_local_experts()) {
     Add("model.num_experts_per_tok", "more than model.num_local_experts ",
         config_.model().num_local_experts(), "; use at most that");
+  }
+  if (Good("parallel.sequence_parallel") && config_.parallel().sequence_parallel()) {
+    Add("parallel.sequence_parallel", "the router of mixtral sees whole sequences; use false");
   }
   if (Good("train.device") && config_.train().device() == "cuda") {
     Add("train.device", "the CUDA backend has no kernels for experts; use cpu");

@@ -101,7 +101,7 @@ const Malformed kMalformed[] = {
     {{{"mesh.cp", "2"}}, "mesh.cp: 2: context parallelism is not in this version; use 1"},
     {{{"mesh.ep", "2"}}, "mesh.ep: 2: expert parallelism is not in this version; use 1"},
     {{{"parallel.zero_stage", "3"}},
-     "parallel.zero_stage: 3: ZeRO stage 3 is not in this version; use 0, 1 or 2"},
+     "parallel.zero_stage: 3: ZeRO stages 2 and 3 are not in this version; use 0 or 1"},
     {{{"pipeline.virtual_stages", "2"}},
      "pipeline.virtual_stages: 2: interleaved pipelines are not in this version; use 1"},
     {{{"numerics.mesh_invariant_sum", "true"}},

@@ -18,6 +18,10 @@ Recompute RecomputeOf(const Config& config) {
   return Recompute::kFull;
 }
 
+ScheduleKind ScheduleOf(const Config& config) {
+  return config.pipeline().schedule() == "gpipe" ? ScheduleKind::kGPipe : ScheduleKind::k1F1B;
+}
+
 BatchGeometry GeometryOf(const Config& config, const AxisSizes& mesh, const AxisSizes& coordinate) {
   BatchGeometry batch;
   batch.sequence_length = config.train().sequence_length();
@@ -123,13 +127,12 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
                          .mesh = plan.mesh,
                          .coordinate = coordinate,
                          .precision = plan.precision};
-  plan.update = std::make_unique<UpdateProgram>(RecordUpdate(*plan.chunk, plan.buckets, plan.update_options));
+  plan.update = std::make_unique<UpdateProgram>(RecordUpdate(plan.buckets, plan.update_options));
 
   const StageNeighbours neighbours = NeighboursOf(plan, !tied.empty());
   const int num_micro_batches = static_cast<int>(plan.batch.num_micro_batches);
   const std::vector<Work> schedule =
-      Schedule(ScheduleNamed(config.pipeline().schedule()), {coordinate[Axis::kPp], plan.mesh[Axis::kPp]},
-               num_micro_batches);
+      Schedule(ScheduleOf(config), plan.mesh[Axis::kPp], coordinate[Axis::kPp], num_micro_batches);
   plan.step = PlanTrainingStep(*plan.chunk, *plan.update, plan.buckets, schedule, num_micro_batches,
                                plan.update_options.zero_stage, neighbours);
   plan.evaluation = PlanEvaluation(*plan.evaluation_chunk, num_micro_batches, neighbours);
@@ -140,9 +143,8 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
                              Executor::SlotBytes(plan.evaluation, plan.evaluation_memory));
   plan.transient_bytes =
       std::max(Executor::TransientBytes(plan.step_memory), Executor::TransientBytes(plan.evaluation_memory));
-  plan.passing = PlanPassingMemory(*plan.update, {&plan.step, &plan.evaluation});
-  plan.persistent = ParameterStore(*plan.chunk, plan.buckets, *plan.update, plan.update_options, plan.passing)
-                        .PlannedBytes();
+  plan.persistent =
+      ParameterStore(*plan.chunk, plan.buckets, *plan.update, plan.update_options).PlannedBytes();
   return plan;
 }
 
@@ -152,13 +154,12 @@ std::string RankPlan::MemoryTable() const {
     absl::StrAppendFormat(&text, "  %-18s %10.2f MiB  %s\n", name, static_cast<double>(bytes) / (1 << 20),
                           note);
   };
-  const int zero_stage = update_options.zero_stage;
-  const std::string share = absl::StrCat("1/", NumRanks({Axis::kDp, Axis::kCp}, mesh), " of it here");
-  auto held = [&](int shared_from) { return zero_stage >= shared_from ? share : "on every replica"; };
-  row("parameters", persistent.parameters, absl::StrCat("compute copies and master weights, ", held(3)));
-  row("gradients", persistent.gradients, held(2));
-  row("optimizer state", persistent.optimizer_state, held(1));
-  if (zero_stage >= 2) row("passing buckets", persistent.passing, "whole ones, while a block needs them");
+  row("parameters", persistent.parameters, "compute copies and master weights");
+  row("gradients", persistent.gradients, "");
+  row("optimizer state", persistent.optimizer_state,
+      update_options.zero_stage == 0
+          ? "on every replica"
+          : absl::StrCat("1/", NumRanks({Axis::kDp, Axis::kCp}, mesh), " of it here"));
   row("saved activations", slot_bytes, absl::StrCat(step.num_slots, " micro-batches in flight"));
   row("transient", transient_bytes, "workspaces included");
   row("total", total_bytes(), "");

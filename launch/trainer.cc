@@ -11,7 +11,7 @@ Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
       mesh_(mesh),
       device_mesh_(device_mesh),
       device_(device),
-      store_(*plan.chunk, plan.buckets, *plan.update, plan.update_options, plan.passing) {
+      store_(*plan.chunk, plan.buckets, *plan.update, plan.update_options) {
   store_.Allocate(device);
   slots_ = device.Allocate(plan.slot_bytes);
   transient_ = device.Allocate(plan.transient_bytes);
@@ -61,10 +61,11 @@ void Trainer::GatherParameters() {
   store_.MakeComputeCopies();
   if (plan_.update_options.zero_stage == 0) return;
   for (int b = 0; b < store_.buckets().size(); ++b) {
-    if (store_.shards_parameters(b)) continue;
     const Bucket& bucket = store_.buckets()[b];
+    char* parameters = static_cast<char*>(store_.parameters(b));
     device_mesh_.along(bucket.reduced_over)
-        .AllGather(store_.owned_parameters(b), store_.parameters(b), store_.owned_size(b), bucket.compute);
+        .AllGather(parameters + store_.owned_begin(b) * SizeOf(bucket.compute), parameters,
+                   store_.owned_size(b), bucket.compute);
   }
   device_.Synchronize(0);
 }

@@ -11,15 +11,15 @@
 namespace trireme {
 namespace {
 
-// Extends the bucket's backward segments by those that write `gradient`; a program without backward has none.
-void AddWriters(const Program& chunk, ValueId gradient, Bucket& bucket) {
-  for (int s = 0; s < chunk.segments.size(); ++s) {
+// The index of the backward segment that adds to `gradient` last; -1 if none does (a program without
+// backward).
+int LastWriter(const Program& chunk, ValueId gradient) {
+  for (int s = static_cast<int>(chunk.segments.size()) - 1; s >= 0; --s) {
     for (const Op& op : chunk.segments[s].ops) {
-      if (std::find(op.outputs.begin(), op.outputs.end(), gradient) == op.outputs.end()) continue;
-      bucket.first_segment = bucket.first_segment < 0 ? s : std::min(bucket.first_segment, s);
-      bucket.last_segment = std::max(bucket.last_segment, s);
+      if (std::find(op.outputs.begin(), op.outputs.end(), gradient) != op.outputs.end()) return s;
     }
   }
+  return -1;
 }
 
 int64_t RoundUp(int64_t n, int64_t multiple) {
@@ -70,7 +70,6 @@ std::vector<Bucket> MakeBuckets(const Program& chunk, const AxisSizes& mesh,
     const int segment = decays ? group.segment : kWholeChunk;
     Bucket& bucket = by_key[{segment, decays, same_over.bits(), reduced_over.bits(), tied}];
     if (bucket.members.empty()) {
-      bucket.whole_chunk = segment == kWholeChunk;
       bucket.compute = value.dtype;
       bucket.decays = decays;
       bucket.reduced_over = reduced_over;
@@ -82,7 +81,7 @@ std::vector<Bucket> MakeBuckets(const Program& chunk, const AxisSizes& mesh,
     bucket.members.push_back({g, bucket.size});
     // Every group starts at a cache line, whatever its dtype.
     bucket.size += RoundUp(value.shape.num_elements(), 32);
-    if (group.gradient != kNoValue) AddWriters(chunk, group.gradient, bucket);
+    bucket.last_segment = std::max(bucket.last_segment, LastWriter(chunk, group.gradient));
   }
   std::vector<Bucket> buckets;
   for (auto& [key, bucket] : by_key) {

@@ -22,9 +22,6 @@ struct Bucket {
   };
 
   std::string name;
-  // The vectors of the whole chunk, not a block's matrices: few and small, they are reduced once a step and
-  // never taken apart.
-  bool whole_chunk = false;
   DType compute = DType::kF32;  // of the copies that the chunk reads
   bool decays = true;           // weight decay applies (matrices)
   // The axes on which the parameters are Replicate, and so their gradients Partial: those that gradients are
@@ -36,9 +33,8 @@ struct Bucket {
   AxisSet same_over;
   bool tied = false;  // the chunk at the pipeline's other end holds the same parameter
   std::vector<Member> members;
-  int64_t size = 0;        // elements, padding included
-  int first_segment = -1;  // the backward segment that writes its gradients first
-  int last_segment = -1;   // and the one that adds to them last
+  int64_t size = 0;       // elements, padding included
+  int last_segment = -1;  // the backward segment that adds to its gradients last
   int64_t shard_size() const { return size / num_shards; }
 
   // Whether the rank at `coordinate`, and not another that holds the same elements, counts them in a norm and

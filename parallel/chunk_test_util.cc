@@ -119,9 +119,8 @@ TestStore::TestStore(const TestChunkOptions& chunk, int zero_stage, int dp, int 
       buckets_(MakeBuckets(chunk_.program(), WithDp(chunk_.mesh(), dp), tied_parameter)) {
   const UpdateOptions options =
       UpdateOf(chunk, WithDp(chunk_.mesh(), dp), zero_stage, tp_coordinate, dp_coordinate);
-  update_ = RecordUpdate(chunk_.program(), buckets_, options);
-  store_ = std::make_unique<ParameterStore>(chunk_.program(), buckets_, update_, options,
-                                            PlanPassingMemory(update_, {}));
+  update_ = RecordUpdate(buckets_, options);
+  store_ = std::make_unique<ParameterStore>(chunk_.program(), buckets_, update_, options);
   store_->Allocate(device_);
 }
 

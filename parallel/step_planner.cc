@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 namespace trireme {
 namespace {
@@ -82,21 +81,13 @@ class Planner {
     for (AxisSet axes : groups_) plan_.channels.push_back(Name(axes));
     plan_.programs.push_back(&update->program);
     reductions_.resize(buckets->size(), -1);
-    plan_.passing_gradients.resize(1);
-    for (size_t b = 0; b < buckets->size(); ++b) {
-      if (!update->buckets[b].shards_gradients) continue;
-      for (const Bucket::Member& member : (*buckets)[b].members) {
-        plan_.passing_gradients[kChunk].push_back(chunk_.parameters[member.group].gradient);
-      }
-    }
   }
   void LastBackwardFollows() { is_last_backward_ = true; }
 
   void Update() {
-    FinishScatters();
+    ReduceTied();
     for (size_t b = 0; b < buckets_->size(); ++b) {
       if (reductions_[b] >= 0) Wait(reductions_[b]);
-      if ((*buckets_)[b].tied) AddHomes(update_->buckets[b].owned_gradients);
       RunUpdate(update_->buckets[b].norm_segment);
     }
     RunUpdate(update_->sum_segment);
@@ -106,7 +97,7 @@ class Planner {
     for (size_t b = 0; b < buckets_->size(); ++b) {
       const UpdateProgram::BucketValues& values = update_->buckets[b];
       RunUpdate(values.update_segment);
-      if (zero_stage_ == 0 || (*buckets_)[b].num_shards == 1 || values.shards_parameters) continue;
+      if (zero_stage_ == 0 || (*buckets_)[b].num_shards == 1) continue;
       gathers.push_back(
           StartUpdate(Message::kAllGather, values.parameter_shard, values.parameters, ReductionChannel(b)));
     }
@@ -114,12 +105,6 @@ class Planner {
   }
 
  private:
-  // A tied parameter's gradient is the sum over the replicas, then over its homes.
-  void AddHomes(ValueId gradients) {
-    CHECK(neighbours_.has_home_pair);
-    Wait(StartUpdate(Message::kAllReduce, gradients, gradients, kHomes));
-  }
-
   int Append(StepEntry entry) {
     plan_.entries.push_back(entry);
     return static_cast<int>(plan_.entries.size()) - 1;
@@ -177,32 +162,20 @@ class Planner {
     for (int s = 0; s < chunk_.segments.size(); ++s) {
       if (chunk_.segments[s].region != region) continue;
       const bool backward = region == Region::kBackward;
-      if (backward && StillScatters(s)) FinishScatters();
-      const int run = Append({.kind = StepKind::kRun,
-                              .segment = s,
-                              .micro_batch = micro_batch,
-                              .slot = slot_of_.at(micro_batch),
-                              .accumulates = backward && has_run_backward_});
-      FinishScatters();
-      if (backward) StartReductions(s, run);
+      Append({.kind = StepKind::kRun,
+              .segment = s,
+              .micro_batch = micro_batch,
+              .slot = slot_of_.at(micro_batch),
+              .accumulates = backward && has_run_backward_});
+      if (backward && is_last_backward_) StartReductions(s);
     }
     if (region == Region::kBackward) has_run_backward_ = true;
   }
 
-  // Of the buckets that a backward segment, run by entry `run`, has completed: sharded gradients in every
-  // micro-batch, others in the last.
-  void StartReductions(int segment, int run) {
+  void StartReductions(int segment) {
     for (size_t b = 0; b < buckets_->size(); ++b) {
-      const bool shards = update_->buckets[b].shards_gradients;
-      if (shards && (*buckets_)[b].first_segment == segment) begun_[b] = run;
-    }
-    for (size_t b = 0; b < buckets_->size(); ++b) {
-      if ((*buckets_)[b].last_segment != segment) continue;
-      if (update_->buckets[b].shards_gradients) {
-        scatters_.push_back(StartScatter(b));
-      } else if (is_last_backward_) {
-        reductions_[b] = StartReduction(b);
-      }
+      if ((*buckets_)[b].last_segment != segment || (*buckets_)[b].tied) continue;
+      reductions_[b] = StartReduction(b);
     }
   }
 
@@ -220,40 +193,15 @@ class Planner {
     return StartUpdate(Message::kReduceScatter, values.gradients, values.gradient_shard, ReductionChannel(b));
   }
 
-  // A micro-batch's sum over the replicas: the first becomes the shard, later ones are added to it.
-  struct Scatter {
-    size_t bucket;
-    int started;
-    bool is_first;
-  };
-  Scatter StartScatter(size_t b) {
-    const UpdateProgram::BucketValues& values = update_->buckets[b];
-    const bool is_first = scattered_.insert(b).second;
-    RunUpdate(values.clear_segment);
-    return {b,
-            StartUpdate(Message::kReduceScatter, values.gradients,
-                        is_first ? values.gradient_shard : values.scattered, ReductionChannel(b)),
-            is_first};
-  }
-
-  // Whether gradients are under way in memory that this backward segment writes first: the micro-batch before
-  // ended with the segment that this one begins with.
-  bool StillScatters(int segment) const {
-    return std::any_of(scatters_.begin(), scatters_.end(), [&](const Scatter& scatter) {
-      return (*buckets_)[scatter.bucket].first_segment == segment;
-    });
-  }
-
-  // Called when one more segment has run: so long a bucket's reduction had to travel under it.
-  void FinishScatters() {
-    for (const Scatter& scatter : scatters_) {
-      const UpdateProgram::BucketValues& values = update_->buckets[scatter.bucket];
-      Wait(scatter.started);
-      if (!scatter.is_first) RunUpdate(values.add_segment);
-      plan_.residences.push_back(
-          {kUpdate, values.gradients, begun_.at(scatter.bucket), static_cast<int>(plan_.entries.size()) - 1});
+  // A tied parameter's gradient is the sum over its homes, then over the replicas.
+  void ReduceTied() {
+    for (size_t b = 0; b < buckets_->size(); ++b) {
+      if (!(*buckets_)[b].tied) continue;
+      const ValueId gradients = update_->buckets[b].gradients;
+      CHECK(neighbours_.has_home_pair);
+      Wait(StartUpdate(Message::kAllReduce, gradients, gradients, kHomes));
+      reductions_[b] = StartReduction(b);
     }
-    scatters_.clear();
   }
 
   const Program& chunk_;
@@ -271,10 +219,6 @@ class Planner {
   int zero_stage_ = 0;
   std::vector<AxisSet> groups_;
   std::vector<int> reductions_;  // by bucket: the entry that starts it, or -1
-  // Of sharded gradients:
-  std::map<size_t, int> begun_;    // by bucket: the run that wrote the first of a micro-batch
-  std::vector<Scatter> scatters_;  // under way
-  std::set<size_t> scattered_;     // buckets of which a micro-batch has been added
 };
 
 }  // namespace

@@ -32,9 +32,8 @@ struct StageNeighbours {
 };
 
 // Programs 0 (the chunk) and 1 (the update) of a training step. Each micro-batch in flight has a slot. Each
-// bucket's reduction starts when backward has completed its gradients in the last micro-batch, or, where they
-// are sharded, in every one; under ZeRO, each bucket's gathering starts with its update. Both programs must
-// outlive the plan.
+// bucket's reduction starts when backward has completed its gradients in the last micro-batch; under ZeRO,
+// each bucket's gathering starts with its update. Both programs must outlive the plan.
 StepPlan PlanTrainingStep(const Program& chunk, const UpdateProgram& update,
                           const std::vector<Bucket>& buckets, const std::vector<Work>& schedule,
                           int num_micro_batches, int zero_stage, const StageNeighbours& neighbours);

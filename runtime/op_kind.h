@@ -49,7 +49,6 @@ enum class OpKind : uint8_t {
   // ops/routing.h
   kRouter,
   kRouterGrad,
-  kCountChoices,
   kRouterLoss,
   kRouterLossGrad,
   kGroupByExpert,

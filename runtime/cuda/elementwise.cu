@@ -57,20 +57,16 @@ void CastCuda(const KernelArguments& a) {
   const View& x = a.inputs[0];
   const View& y = a.outputs[0];
   const int64_t n = y.shape.num_elements();
-  if (x.dtype != DType::kF64 && y.dtype != DType::kF64) {
-    ForCudaFloat(x.dtype, [&](auto from) {
-      ForCudaFloat(y.dtype, [&](auto to) {
-        Map(Identity{}, n, a.stream, y.as<decltype(to)>(), x.as<const decltype(from)>());
-      });
-    });
-    return;
-  }
   ForAnyFloat(x.dtype, [&](auto from) {
     ForAnyFloat(y.dtype, [&](auto to) {
       using From = decltype(from);
       using To = decltype(to);
-      GPU_LAUNCH((CastWideKernel<To, From>), GridOf(CeilDiv<int64_t>(n, 256)), 256, 0, a.stream, n,
-                 y.as<To>(), x.as<const From>());
+      if constexpr (std::is_same_v<From, double> || std::is_same_v<To, double>) {
+        GPU_LAUNCH((CastWideKernel<To, From>), GridOf(CeilDiv<int64_t>(n, 256)), 256, 0, a.stream, n,
+                   y.as<To>(), x.as<const From>());
+      } else {
+        Map(Identity{}, n, a.stream, y.as<To>(), x.as<const From>());
+      }
     });
   });
 }

@@ -11,11 +11,13 @@
 #include "tests/emulator/block.h"
 #include "tests/emulator/fake_runtime.h"
 #include "tests/emulator/intrinsics.h"
+#include "tests/emulator/kernel_uses.h"
 #include "tests/emulator/matrix.h"
 #include "tests/emulator/types.h"
 #include "tests/emulator/warp.h"
 
-#define GPU_KERNEL(...) void
+// The mark by which kernel_uses.h finds kernels among the symbols of the program.
+#define GPU_KERNEL(...) [[gnu::abi_tag("kernel")]] void
 #define GPU_FN inline
 #define GPU_HD inline
 #define GPU_GRID_CONSTANT
@@ -67,6 +69,7 @@ void GpuLaunch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 
   static_assert(sizeof...(Parameters) == sizeof...(Arguments),
                 "the kernel takes another number of arguments");
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  emulator::NoteLaunch(reinterpret_cast<const void*>(kernel), int64_t{grid.x} * grid.y * grid.z, block.x);
   const emulator::Call<Parameters...> call = {kernel, {static_cast<Parameters>(arguments)...}};
   emulator::RunGrid({name, grid, block, dynamic_shared_bytes, &emulator::Call<Parameters...>::Run, &call});
 }

@@ -1,0 +1,26 @@
+// Which kernels this program has, and which of them ran: a launcher chooses by size among kernels and
+// instances of their templates, so a kernel that never ran is a branch that nothing tests.
+#ifndef TRIREME_TESTS_EMULATOR_KERNEL_USES_H_
+#define TRIREME_TESTS_EMULATOR_KERNEL_USES_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace trireme::emulator {
+
+struct KernelUse {
+  std::string name;  // "RmsNormKernel<true, bf16>", without namespaces
+  int64_t launches = 0;
+  int64_t min_blocks = 0, max_blocks = 0;
+  int64_t min_threads = 0, max_threads = 0;  // of a block
+};
+
+// By GPU_LAUNCH.
+void NoteLaunch(const void* kernel, int64_t blocks, int64_t threads);
+// Every kernel that is linked into this program, by name; empty where binutils' nm is missing.
+std::vector<KernelUse> KernelUses();
+
+}  // namespace trireme::emulator
+
+#endif  // TRIREME_TESTS_EMULATOR_KERNEL_USES_H_
