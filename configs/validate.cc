@@ -245,9 +245,6 @@ void Checker::CheckExperts() {
     Add("model.num_experts_per_tok", "more than model.num_local_experts ",
         config_.model().num_local_experts(), "; use at most that");
   }
-  if (Good("parallel.sequence_parallel") && config_.parallel().sequence_parallel()) {
-    Add("parallel.sequence_parallel", "the router of mixtral sees whole sequences; use false");
-  }
   if (Good("train.device") && config_.train().device() == "cuda") {
     Add("train.device", "the CUDA backend has no kernels for experts; use cpu");
   }

@@ -1,19 +1,25 @@
 // `trireme explain`: what a rank of a mesh would do, on a machine that has neither the ranks nor the data.
 #include <glog/logging.h>
 
-#include <cmath>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <fstream>
 #include <memory>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "configs/exit_codes.h"
 #include "configs/load.h"
 #include "configs/validate.h"
 #include "launch/command.h"
 #include "launch/environment.h"
 #include "launch/rank_plan.h"
+#include "launch/schedule_svg.h"
 #include "parallel/mesh.h"
+#include "parallel/schedule_bubble.h"
 #include "parallel/schedule_simulator.h"
 #include "runtime/cpu/cpu_device.h"
 
@@ -26,6 +32,7 @@ struct ExplainFlags {
   int rank = 0;
   int num_ranks = 0;
   bool schedule = false;
+  std::string svg;
   bool memory = false;
   int threads = 0;
 };
@@ -54,22 +61,51 @@ absl::StatusOr<Config> Resolve(const ExplainFlags& flags) {
   return config;
 }
 
-std::string SchedulePicture(const Config& config) {
-  const ScheduleKind kind =
-      config.pipeline().schedule() == "gpipe" ? ScheduleKind::kGPipe : ScheduleKind::k1F1B;
-  const int num_stages = static_cast<int>(config.mesh().pp());
-  const int num_micro_batches =
+struct DrawnSchedule {
+  std::string title;
+  std::string text;
+  PipelineSimulation simulation;
+};
+
+DrawnSchedule DrawSchedule(const Config& config) {
+  const ScheduleKind kind = ScheduleNamed(config.pipeline().schedule());
+  const int p = static_cast<int>(config.mesh().pp()),
+            v = static_cast<int>(config.pipeline().virtual_stages());
+  const int m =
       static_cast<int>(config.train().global_batch() / (config.train().micro_batch() * config.mesh().dp()));
-  std::vector<std::vector<Work>> stages;
-  for (int stage = 0; stage < num_stages; ++stage) {
-    stages.push_back(Schedule(kind, num_stages, stage, num_micro_batches));
-  }
-  const absl::StatusOr<PipelineSimulation> simulation = Simulate(stages);
+  const PipelinePlace place = PlaceIn(kind, p, 0, v);
+  absl::StatusOr<PipelineSimulation> simulation =
+      Simulate(ScheduleOfAllStages(kind, p, v, m), {}, place.turns);
   CHECK(simulation.ok()) << simulation.status();
-  return absl::StrCat("schedule ", Name(kind), ": ", num_stages, " stages, ", num_micro_batches,
-                      " micro-batches; a line a stage, a column a unit of time, forward 1 and backward 2\n",
-                      Picture(*simulation), "idle: ", std::lround(100 * simulation->bubble_fraction),
-                      " % of the time\n");
+  const std::string chunks =
+      place.num_chunks > 1 ? absl::StrCat(" of ", place.num_chunks, " chunks") : std::string();
+  DrawnSchedule drawn;
+  drawn.title = absl::StrCat("schedule ", Name(kind), ": ", p, " stages", chunks, ", ", m, " micro-batches");
+  drawn.text =
+      absl::StrCat(drawn.title, "; a line a stage, a column a unit of time, forward 1 and backward 2",
+                   SplitsBackward(kind) ? ", of which the weights' part is 1\n" : "\n", Picture(*simulation));
+  absl::StrAppendFormat(&drawn.text, "idle: %.1f %% of the time; published: %.1f %%, %s\n",
+                        100 * simulation->bubble_fraction, 100 * PublishedBubble(kind, p, v, m),
+                        PublishedFormula(kind));
+  absl::StrAppend(&drawn.text,
+                  "activations in flight, at most, by stage: ", absl::StrJoin(simulation->max_in_flight, " "),
+                  " micro-batches", place.num_chunks > 1 ? " of a chunk" : "", "\n");
+  drawn.simulation = *std::move(simulation);
+  return drawn;
+}
+
+int ExplainSchedule(const Config& config, const std::string& svg_path) {
+  const DrawnSchedule drawn = DrawSchedule(config);
+  std::fputs(drawn.text.c_str(), stdout);
+  if (svg_path.empty()) return kExitFinished;
+  std::ofstream file(svg_path);
+  file << ScheduleSvg(drawn.simulation, drawn.title);
+  file.close();
+  if (file) return kExitFinished;
+  PrintError(absl::InvalidArgumentError(absl::StrCat("--svg ", svg_path, ": cannot be written (",
+                                                     std::strerror(errno),
+                                                     "); name a file in a folder that exists")));
+  return kExitConfig;
 }
 
 int Explain(const ExplainFlags& flags) {
@@ -79,8 +115,7 @@ int Explain(const ExplainFlags& flags) {
     return kExitConfig;
   }
   if (flags.schedule) {
-    std::fputs(SchedulePicture(*config).c_str(), stdout);
-    return kExitFinished;
+    return ExplainSchedule(*config, flags.svg);
   }
   const CpuDevice device(flags.threads > 0 ? flags.threads : ReadEnvironment().num_threads);
   const RankPlan plan = MakeRankPlan(*config, CoordinateOf(flags.rank, MeshSizes(*config)), device);
@@ -113,6 +148,9 @@ void AddExplainCommand(CLI::App& app, CommandBody* body) {
       ->allow_extra_args(false);
   auto* schedule =
       command->add_flag("--schedule", flags->schedule, "Print the pipeline's schedule as a picture instead");
+  command->add_option("--svg", flags->svg, "Also draw the schedule into this file, as an SVG")
+      ->type_name("FILE")
+      ->needs(schedule);
   command->add_flag("--memory", flags->memory, "Print the table of memory alone")->excludes(schedule);
   command
       ->add_option(

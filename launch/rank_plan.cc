@@ -18,10 +18,6 @@ Recompute RecomputeOf(const Config& config) {
   return Recompute::kFull;
 }
 
-ScheduleKind ScheduleOf(const Config& config) {
-  return config.pipeline().schedule() == "gpipe" ? ScheduleKind::kGPipe : ScheduleKind::k1F1B;
-}
-
 BatchGeometry GeometryOf(const Config& config, const AxisSizes& mesh, const AxisSizes& coordinate) {
   BatchGeometry batch;
   batch.sequence_length = config.train().sequence_length();
@@ -132,7 +128,8 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
   const StageNeighbours neighbours = NeighboursOf(plan, !tied.empty());
   const int num_micro_batches = static_cast<int>(plan.batch.num_micro_batches);
   const std::vector<Work> schedule =
-      Schedule(ScheduleOf(config), plan.mesh[Axis::kPp], coordinate[Axis::kPp], num_micro_batches);
+      Schedule(ScheduleNamed(config.pipeline().schedule()), {coordinate[Axis::kPp], plan.mesh[Axis::kPp]},
+               num_micro_batches);
   plan.step = PlanTrainingStep(*plan.chunk, *plan.update, plan.buckets, schedule, num_micro_batches,
                                plan.update_options.zero_stage, neighbours);
   plan.evaluation = PlanEvaluation(*plan.evaluation_chunk, num_micro_batches, neighbours);

@@ -26,6 +26,7 @@ Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
   }
   batch.token_index = recorder.Input("token_index", DType::kI64, stream_tokens, spec.stream());
   batch.sequence_length = spec.sequence_length;
+  batch.trains = spec.purpose == ChunkSpec::Purpose::kTrain;
   batch.mean_keys = (static_cast<double>(spec.sequence_length) + 1) / 2;
   return batch;
 }

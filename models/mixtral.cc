@@ -10,11 +10,12 @@
 #include "runtime/ops/routing.h"
 
 namespace trireme {
-// The router works on the stream, before tensor parallelism enters: every tp rank makes the same choices.
+// The router works on the stream, before tensor parallelism enters: every tp rank makes the same choices, or,
+// where the stream's tokens are sharded over tp, those of its own tokens.
 Tensor Mixtral::RouterLogits(const std::string& name, Tensor x) const {
   Parameter gate =
       Matrix(name + ".gate.weight", config().num_local_experts(), hidden_size(), 0, kInitialDeviation);
-  gate.layout = {kReplicate, kInvariant};
+  gate.layout = {kReplicate, OnStream(x)};
   return Linear(x, x.recorder().Parameters({gate}));
 }
 
@@ -46,10 +47,12 @@ Tensor Mixtral::FeedForward(const std::string& block, Tensor x, const Batch& bat
   // The mean over the blocks, so that depth does not change its weight against the loss.
   const double balance = config().router_aux_loss_coef() / num_blocks();
   const double z = config().router_z_loss_coef() / num_blocks();
-  if (balance != 0 || z != 0) {
-    recorder.AuxiliaryRoot(RouterLoss(logits, routing.experts, batch.sequence_length, balance, z));
+  if (batch.trains && (balance != 0 || z != 0)) {
+    const int64_t sequences = batch.positions.shape()[0] / batch.sequence_length;
+    const Tensor counts = CountChoices(routing.experts, config().num_local_experts(), sequences);
+    recorder.AuxiliaryRoot(RouterLoss(logits, counts, batch.sequence_length, balance, z));
   }
-  const Groups groups = GroupByExpert(routing.experts, config().num_local_experts());
+  const Groups groups = GroupByExpert(FromStream(routing.experts), config().num_local_experts());
   const Tensor rows = PermuteRows(FromStream(x), groups);
   const Tensor hidden = SwiGlu(GroupedLinear(rows, GateUp(name, recorder), groups.offsets));
   const Tensor out = GroupedLinear(hidden, Down(name, recorder), groups.offsets);

@@ -24,7 +24,8 @@ struct Batch {
   int64_t sequence_length = 1;
   double mean_keys = 0;  // mean number of tokens that a token attends to
   Tensor stream_positions;
-  Tensor token_index;  // global: sample * sequence_length + position
+  Tensor token_index;   // global: sample * sequence_length + position
+  bool trains = false;  // whether losses count that steer training and are not reported
 };
 
 class Model {

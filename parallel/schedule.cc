@@ -10,17 +10,23 @@
 namespace trireme {
 namespace {
 
-// Where a stage's chunk stands among all chunks of the model.
-int Position(int chunk, const PipelinePlace& place) {
-  return chunk * place.num_stages + place.stage;
-}
-
 // The position that `work` sends to (step 1) or receives from (step -1), in the direction of its data; -1 for
 // none.
 int NeighbourPosition(const Work& work, const PipelinePlace& place, int step) {
   if (work.kind == Work::Kind::kBackwardWeight) return -1;
-  const int position = Position(work.chunk, place) + (work.is_forward() ? step : -step);
-  return position < place.num_stages * place.num_chunks ? position : -1;
+  const int position = place.PositionOf(work.chunk) + (work.is_forward() ? step : -step);
+  return position < place.num_positions() ? position : -1;
+}
+
+int NeighbourStage(const Work& work, const PipelinePlace& place, int step) {
+  const int position = NeighbourPosition(work, place, step);
+  if (position < 0 || place.StageAt(position) == place.stage) return -1;
+  return place.StageAt(position);
+}
+
+bool NeighbourIsOfSameStage(const Work& work, const PipelinePlace& place, int step) {
+  const int position = NeighbourPosition(work, place, step);
+  return position >= 0 && place.StageAt(position) == place.stage;
 }
 
 }  // namespace
@@ -33,41 +39,64 @@ std::string ToString(const Work& work) {
 }
 
 const char* Name(ScheduleKind kind) {
-  switch (kind) {
-    case ScheduleKind::kGPipe:
-      return "gpipe";
-    case ScheduleKind::k1F1B:
-      return "1f1b";
-    case ScheduleKind::kForwardOnly:
-      return "forward_only";
-  }
-  return "?";
+  constexpr const char* kNames[] = {"1f1b", "gpipe", "interleaved", "zb-h1", "zb-v"};
+  return kNames[static_cast<int>(kind)];
 }
 
-std::vector<Work> Schedule(ScheduleKind kind, int num_stages, int stage, int num_micro_batches) {
-  CHECK(stage >= 0 && stage < num_stages && num_micro_batches >= 0)
-      << "stage " << stage << " of " << num_stages << ", " << num_micro_batches << " micro-batches";
-  // How many forwards are done before the first backward.
-  const int ahead =
-      kind == ScheduleKind::k1F1B ? std::min(num_micro_batches, num_stages - stage) : num_micro_batches;
-  std::vector<Work> schedule;
-  for (int i = 0; i < ahead; ++i) schedule.push_back({Work::Kind::kForward, 0, i});
-  if (kind == ScheduleKind::kForwardOnly) return schedule;
-  for (int i = 0; i < num_micro_batches; ++i) {
-    schedule.push_back({Work::Kind::kBackward, 0, i});
-    if (ahead + i < num_micro_batches) schedule.push_back({Work::Kind::kForward, 0, ahead + i});
+ScheduleKind ScheduleNamed(const std::string& name) {
+  for (ScheduleKind kind : kAllSchedules) {
+    if (name == Name(kind)) return kind;
   }
+  LOG(FATAL) << "no schedule " << name;
+}
+
+bool SplitsBackward(ScheduleKind kind) {
+  return kind == ScheduleKind::kZeroBubbleH1 || kind == ScheduleKind::kZeroBubbleV;
+}
+
+int PipelinePlace::PositionOf(int chunk) const {
+  return chunk * num_stages + (IsTurned(chunk) ? num_stages - 1 - stage : stage);
+}
+
+int PipelinePlace::StageAt(int position) const {
+  const int along = position % num_stages;
+  return IsTurned(position / num_stages) ? num_stages - 1 - along : along;
+}
+
+PipelinePlace PlaceIn(ScheduleKind kind, int num_stages, int stage, int virtual_stages) {
+  const bool turns = kind == ScheduleKind::kZeroBubbleV;
+  const int num_chunks = turns ? 2 : kind == ScheduleKind::kInterleaved ? virtual_stages : 1;
+  return {stage, num_stages, num_chunks, turns};
+}
+
+std::vector<std::vector<Work>> ScheduleOfAllStages(ScheduleKind kind, int num_stages, int virtual_stages,
+                                                   int num_micro_batches) {
+  std::vector<std::vector<Work>> stages;
+  for (int stage = 0; stage < num_stages; ++stage) {
+    stages.push_back(Schedule(kind, PlaceIn(kind, num_stages, stage, virtual_stages), num_micro_batches));
+  }
+  return stages;
+}
+
+std::vector<Work> ForwardsOf(std::vector<Work> schedule) {
+  std::erase_if(schedule, [](const Work& work) { return !work.is_forward(); });
   return schedule;
 }
 
 int ReceivesFrom(const Work& work, const PipelinePlace& place) {
-  const int position = NeighbourPosition(work, place, -1);
-  return position < 0 ? -1 : position % place.num_stages;
+  return NeighbourStage(work, place, -1);
 }
 
 int SendsTo(const Work& work, const PipelinePlace& place) {
-  const int position = NeighbourPosition(work, place, 1);
-  return position < 0 ? -1 : position % place.num_stages;
+  return NeighbourStage(work, place, 1);
+}
+
+bool TakesFromSameStage(const Work& work, const PipelinePlace& place) {
+  return NeighbourIsOfSameStage(work, place, -1);
+}
+
+bool GivesToSameStage(const Work& work, const PipelinePlace& place) {
+  return NeighbourIsOfSameStage(work, place, 1);
 }
 
 Work Consumer(const Work& work, const PipelinePlace& place) {
@@ -83,14 +112,13 @@ std::string ToString(const PipelineEntry& entry) {
 }
 
 std::vector<PipelineEntry> WithMessages(const std::vector<Work>& work, const PipelinePlace& place) {
-  CHECK(place.num_chunks == 1 || place.num_stages > 1) << "a single stage has no use for chunks";
   using Kind = PipelineEntry::Kind;
   std::vector<PipelineEntry> entries;
   const auto start_receive = [&](size_t i) {
     if (i < work.size() && ReceivesFrom(work[i], place) >= 0)
       entries.push_back({Kind::kStartReceive, work[i]});
   };
-  std::optional<Work> last_sent[2];  // of gradients, of activations
+  std::optional<Work> last_sent[2][2];  // by whether activations, and whether of a turned chunk
   const auto wait_for_send = [&](std::optional<Work>& sent) {
     if (sent.has_value()) entries.push_back({Kind::kWaitSend, *sent});
     sent.reset();
@@ -101,11 +129,14 @@ std::vector<PipelineEntry> WithMessages(const std::vector<Work>& work, const Pip
     if (ReceivesFrom(work[i], place) >= 0) entries.push_back({Kind::kWaitReceive, work[i]});
     entries.push_back({Kind::kCompute, work[i]});
     if (SendsTo(work[i], place) < 0) continue;
-    wait_for_send(last_sent[work[i].is_forward()]);
+    std::optional<Work>& last = last_sent[work[i].is_forward()][place.IsTurned(work[i].chunk)];
+    wait_for_send(last);
     entries.push_back({Kind::kStartSend, work[i]});
-    last_sent[work[i].is_forward()] = work[i];
+    last = work[i];
   }
-  for (std::optional<Work>& sent : last_sent) wait_for_send(sent);
+  for (auto& of_kind : last_sent) {
+    for (std::optional<Work>& sent : of_kind) wait_for_send(sent);
+  }
   return entries;
 }
 

@@ -9,9 +9,9 @@
 
 namespace trireme {
 
-// One piece of computing of a stage. A chunk is one of the stage's shares of the model: the order of the
-// model is chunk 0 of all stages, then chunk 1 of all stages, ... A schedule has, of each (chunk,
-// micro-batch), either backward, or backward_input and later backward_weight, or no backward at all.
+// One piece of computing of a stage. A chunk is one of the stage's shares of the model; PipelinePlace says
+// where in the model. A schedule has, of each (chunk, micro-batch), either backward, or backward_input and
+// later backward_weight, or no backward at all.
 struct Work {
   enum Kind { kForward, kBackward, kBackwardInput, kBackwardWeight };
 
@@ -26,43 +26,72 @@ struct Work {
 // "F3", "B3", "I3", "W3"; with a chunk above 0: "F3.1".
 std::string ToString(const Work& work);
 
+// Below: p stages, v chunks of each, m micro-batches of a step.
+//
+// k1F1B: stage s runs p - 1 - s forwards ahead, then alternates; min(m, p - s) are in flight. Source:
+//   arXiv:1806.03377 (PipeDream), its flushed form arXiv:2006.09503.
 // kGPipe: all forwards, then all backwards; every micro-batch is in flight. Source: arXiv:1811.06965.
-// k1F1B: stage s of p runs p - 1 - s forwards ahead, then alternates; min(m, p - s) are in flight. Same
-// bubble,
-//   (p - 1) / (m + p - 1). Source: arXiv:1806.03377 (PipeDream), its flushed form arXiv:2006.09503.
-// kForwardOnly: evaluation.
-enum class ScheduleKind { kGPipe, k1F1B, kForwardOnly };
+// kInterleaved: 1F1B with v >= 2 chunks a stage; stage s runs 2 (p - 1 - s) + (v - 1) p forwards ahead. Where
+// p
+//   does not divide m, the step is no longer than with m rounded up. Source: arXiv:2104.04473.
+// kZeroBubbleH1: 1F1B whose backward is split; the weights' part of `stage` micro-batches waits to fill the
+// end
+//   of the step. min(m, p) are in flight on every stage. Source: arXiv:2401.10241 (ZB-H1).
+// kZeroBubbleV: two chunks a stage, of which the second runs from the last stage to the first; the weights'
+//   parts fill what is idle. At most 2 p chunks are in flight, as much as 1F1B's first stage keeps. The
+//   placement and the bound are those of arXiv:2401.10241 (ZB-V); the order is a greedy one of ours.
+enum class ScheduleKind { k1F1B, kGPipe, kInterleaved, kZeroBubbleH1, kZeroBubbleV };
+inline constexpr ScheduleKind kAllSchedules[] = {ScheduleKind::k1F1B, ScheduleKind::kGPipe,
+                                                 ScheduleKind::kInterleaved, ScheduleKind::kZeroBubbleH1,
+                                                 ScheduleKind::kZeroBubbleV};
 
-// "gpipe", "1f1b", "forward_only".
+// "1f1b", "gpipe", "interleaved", "zb-h1", "zb-v": as in pipeline.schedule.
 const char* Name(ScheduleKind kind);
+// Aborts for a name that is none of these.
+ScheduleKind ScheduleNamed(const std::string& name);
+// Whether the weights' part of backward is work of its own.
+bool SplitsBackward(ScheduleKind kind);
 
-// A stage's place in the pipeline.
+// A stage's place in the pipeline, and its chunks' places in the model. The positions 0 to p v - 1 are the
+// chunks in the order of the model.
 struct PipelinePlace {
   int stage = 0;
   int num_stages = 1;
-  int num_chunks = 1;  // of every stage; above 1 only where there are several stages
+  int num_chunks = 1;  // of every stage
+  // Whether odd chunks run from the last stage to the first (a V); otherwise the model passes all stages in
+  // order, chunk after chunk.
+  bool turns = false;
+
+  int num_positions() const { return num_stages * num_chunks; }
+  int PositionOf(int chunk) const;
+  int StageAt(int position) const;
+  // Whether the chunk runs against the order of the stages.
+  bool IsTurned(int chunk) const { return turns && chunk % 2 == 1; }
 };
 
-// What `stage` computes in one step of `num_micro_batches`, in order. These kinds have one chunk a stage.
-std::vector<Work> Schedule(ScheduleKind kind, int num_stages, int stage, int num_micro_batches);
+// `virtual_stages`: the chunks of a stage where the kind leaves a choice (kInterleaved); else not looked at.
+PipelinePlace PlaceIn(ScheduleKind kind, int num_stages, int stage, int virtual_stages);
 
-// Interleaved 1F1B with place.num_chunks chunks a stage, two or more, on two stages or more. Stage s of p
-// with v chunks runs 2 (p - 1 - s) + (v - 1) p forwards ahead. Bubble (p - 1) / (v m + p - 1) where p divides
-// m; otherwise the step is no longer than with m rounded up. Source: arXiv:2104.04473.
-std::vector<Work> InterleavedSchedule(const PipelinePlace& place, int num_micro_batches);
+// What a stage computes in one step of `num_micro_batches`, in order. `place` is one of PlaceIn(kind, ...).
+std::vector<Work> Schedule(ScheduleKind kind, const PipelinePlace& place, int num_micro_batches);
+// Of all stages.
+std::vector<std::vector<Work>> ScheduleOfAllStages(ScheduleKind kind, int num_stages, int virtual_stages,
+                                                   int num_micro_batches);
 
-// 1F1B whose backward is split; the weights' part of `stage` micro-batches waits to fill the end of the step.
-// min(m, p) are in flight on every stage. Idle a stage for m >= p, where forward, backward_input and
-// backward_weight take the same time: p - 1 of them. Source: arXiv:2401.10241 (ZB-H1).
-std::vector<Work> ZeroBubbleH1Schedule(int num_stages, int stage, int num_micro_batches);
+// The forwards alone, for evaluation. They depend on forwards only, so what could not deadlock still cannot.
+std::vector<Work> ForwardsOf(std::vector<Work> schedule);
 
 // The stage that a piece of work gets its input from, or sends its output to; -1 for none: the ends of the
-// model, and backward_weight. Forward work exchanges activations, backward work their gradients; the two
-// never share a channel.
+// model, backward_weight, and chunks of the same stage that follow each other. Forward work exchanges
+// activations, backward work their gradients; the two never share a channel.
 int ReceivesFrom(const Work& work, const PipelinePlace& place);
 int SendsTo(const Work& work, const PipelinePlace& place);
 
-// The work on the stage SendsTo(work, place) that takes what `work` sends; backward as kBackward.
+// Whether the chunk that gives `work` its input, or takes its output, is one of the same stage.
+bool TakesFromSameStage(const Work& work, const PipelinePlace& place);
+bool GivesToSameStage(const Work& work, const PipelinePlace& place);
+
+// The work that takes what `work` sends or gives, on whichever stage; backward as kBackward.
 Work Consumer(const Work& work, const PipelinePlace& place);
 
 // An entry of a stage's list once messages stand in it. `work` is the one of this stage that the message
@@ -80,7 +109,7 @@ struct PipelineEntry {
 std::string ToString(const PipelineEntry& entry);
 
 // Adds the messages. A receive starts before the computing of the work ahead of it, so that it travels
-// meanwhile. A send is waited for before the next one of its direction starts, and at the end of the step.
+// meanwhile. A send is waited for before the next one of its channel starts, and at the end of the step.
 std::vector<PipelineEntry> WithMessages(const std::vector<Work>& work, const PipelinePlace& place);
 
 }  // namespace trireme

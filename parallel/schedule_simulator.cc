@@ -60,15 +60,27 @@ absl::Status Do(int stage, const Work& work, Progress& progress) {
   return absl::OkStatus();
 }
 
+// Whether what this stage itself gives to `work` is there.
+bool IsFed(const Work& work, const PipelinePlace& place, ProgressOfStage& progress) {
+  if (!TakesFromSameStage(work, place)) return true;
+  // Its feeder is the neighbour against the direction of its data.
+  const int chunk = work.is_forward() ? work.chunk - 1 : work.chunk + 1;
+  const Progress& feeder = progress[{chunk, work.micro_batch}];
+  return work.is_forward() ? feeder.forward : feeder.backward_input;
+}
+
 // Checks one stage's order and completeness, and counts what it keeps.
-absl::Status CheckStage(int stage, const std::vector<Work>& work, int* max_in_flight,
+absl::Status CheckStage(const PipelinePlace& place, const std::vector<Work>& work, int* max_in_flight,
                         std::set<std::pair<int, int>>* done) {
+  const int stage = place.stage;
   ProgressOfStage progress;
   int num_backward = 0;
   for (const Work& w : work) num_backward += !w.is_forward();
   int in_flight = 0;
   *max_in_flight = 0;
   for (const Work& w : work) {
+    if (!IsFed(w, place, progress))
+      return Refuse(stage, w, "comes before the chunk of its stage that feeds it");
     Progress& p = progress[{w.chunk, w.micro_batch}];
     if (absl::Status status = Do(stage, w, p); !status.ok()) return status;
     if (num_backward > 0 && w.is_forward()) *max_in_flight = std::max(*max_in_flight, ++in_flight);
@@ -95,8 +107,9 @@ struct Channel {
 
 class Simulator {
  public:
-  Simulator(const std::vector<std::vector<PipelineEntry>>& stages, int num_chunks, const WorkCosts& costs)
-      : lists_(stages), num_chunks_(num_chunks), costs_(costs), states_(stages.size()) {
+  Simulator(const std::vector<std::vector<PipelineEntry>>& stages, const PipelinePlace& place,
+            const WorkCosts& costs)
+      : lists_(stages), place_(place), costs_(costs), states_(stages.size()) {
     result_.timeline.resize(stages.size());
   }
 
@@ -113,7 +126,7 @@ class Simulator {
   };
 
   int num_stages() const { return static_cast<int>(lists_.size()); }
-  PipelinePlace Place(int stage) const { return {stage, num_stages(), num_chunks_}; }
+  PipelinePlace Place(int stage) const { return {stage, num_stages(), place_.num_chunks, place_.turns}; }
   static std::tuple<bool, int, int> Key(const Work& w) { return {w.is_forward(), w.chunk, w.micro_batch}; }
 
   // Whether the stage's next entry could be done.
@@ -123,7 +136,7 @@ class Simulator {
   absl::Status Deadlock() const;
 
   const std::vector<std::vector<PipelineEntry>>& lists_;
-  const int num_chunks_;
+  const PipelinePlace place_;  // of any stage
   const WorkCosts costs_;
   std::vector<State> states_;
   std::map<std::tuple<int, int, bool>, Channel> channels_;  // from, to, whether activations
@@ -222,7 +235,7 @@ absl::Status Simulator::Run() {
 }  // namespace
 
 absl::StatusOr<PipelineSimulation> SimulateEntries(const std::vector<std::vector<PipelineEntry>>& stages,
-                                                   int num_chunks, const WorkCosts& costs) {
+                                                   const PipelinePlace& place, const WorkCosts& costs) {
   std::vector<int> max_in_flight(stages.size());
   std::set<std::pair<int, int>> expected;
   for (int stage = 0; stage < static_cast<int>(stages.size()); ++stage) {
@@ -231,7 +244,9 @@ absl::StatusOr<PipelineSimulation> SimulateEntries(const std::vector<std::vector
       if (entry.kind == PipelineEntry::Kind::kCompute) work.push_back(entry.work);
     }
     std::set<std::pair<int, int>> done;
-    if (absl::Status status = CheckStage(stage, work, &max_in_flight[stage], &done); !status.ok())
+    PipelinePlace here = place;
+    here.stage = stage;
+    if (absl::Status status = CheckStage(here, work, &max_in_flight[stage], &done); !status.ok())
       return status;
     if (stage == 0) expected = done;
     if (done != expected) {
@@ -240,7 +255,7 @@ absl::StatusOr<PipelineSimulation> SimulateEntries(const std::vector<std::vector
                                                      " that stage 0 does"));
     }
   }
-  Simulator simulator(stages, num_chunks, costs);
+  Simulator simulator(stages, place, costs);
   if (absl::Status status = simulator.Run(); !status.ok()) return status;
   PipelineSimulation result = simulator.TakeResult();
   result.max_in_flight = std::move(max_in_flight);
@@ -248,16 +263,17 @@ absl::StatusOr<PipelineSimulation> SimulateEntries(const std::vector<std::vector
 }
 
 absl::StatusOr<PipelineSimulation> Simulate(const std::vector<std::vector<Work>>& stages,
-                                            const WorkCosts& costs) {
-  int num_chunks = 1;
+                                            const WorkCosts& costs, bool turns) {
+  PipelinePlace place = {0, static_cast<int>(stages.size()), 1, turns};
   for (const std::vector<Work>& stage : stages) {
-    for (const Work& work : stage) num_chunks = std::max(num_chunks, work.chunk + 1);
+    for (const Work& work : stage) place.num_chunks = std::max(place.num_chunks, work.chunk + 1);
   }
   std::vector<std::vector<PipelineEntry>> lists;
-  for (int stage = 0; stage < static_cast<int>(stages.size()); ++stage) {
-    lists.push_back(WithMessages(stages[stage], {stage, static_cast<int>(stages.size()), num_chunks}));
+  for (const std::vector<Work>& stage : stages) {
+    lists.push_back(WithMessages(stage, place));
+    ++place.stage;
   }
-  return SimulateEntries(lists, num_chunks, costs);
+  return SimulateEntries(lists, place, costs);
 }
 
 std::string Picture(const PipelineSimulation& simulation) {

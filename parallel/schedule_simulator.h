@@ -35,14 +35,17 @@ struct PipelineSimulation {
 // stages[s] is what stage s computes. Refuses a schedule
 // - that lacks or repeats work, runs a backward before its forward or a backward_weight before its
 // backward_input,
+// - that runs a chunk before the one of the same stage that feeds it,
 // - whose stages exchange messages in different orders,
 // - that deadlocks where a send completes only once its receive has started.
+// `turns`: as in PipelinePlace.
 absl::StatusOr<PipelineSimulation> Simulate(const std::vector<std::vector<Work>>& stages,
-                                            const WorkCosts& costs = {});
+                                            const WorkCosts& costs = {}, bool turns = false);
 
-// The same with the messages where the caller wants them: stages[s] is the list of stage s.
+// The same with the messages where the caller wants them: stages[s] is the list of stage s, and `place` that
+// of any stage.
 absl::StatusOr<PipelineSimulation> SimulateEntries(const std::vector<std::vector<PipelineEntry>>& stages,
-                                                   int num_chunks, const WorkCosts& costs = {});
+                                                   const PipelinePlace& place, const WorkCosts& costs = {});
 
 // One line a stage, one column a unit of time, "." where a stage is idle. Costs must be whole numbers.
 std::string Picture(const PipelineSimulation& simulation);

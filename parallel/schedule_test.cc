@@ -31,9 +31,7 @@ constexpr Work W(int micro_batch) {
 }
 
 Stages AllStages(ScheduleKind kind, int num_stages, int num_micro_batches) {
-  Stages stages;
-  for (int s = 0; s < num_stages; ++s) stages.push_back(Schedule(kind, num_stages, s, num_micro_batches));
-  return stages;
+  return ScheduleOfAllStages(kind, num_stages, 1, num_micro_batches);
 }
 
 template <typename F>
@@ -48,19 +46,19 @@ std::string Refusal(const Stages& stages) {
 }
 
 TEST(ScheduleTest, OneForwardOneBackwardAlternatesAfterTheWarmUp) {
-  EXPECT_EQ(Schedule(ScheduleKind::k1F1B, 3, 1, 4),
+  EXPECT_EQ(Schedule(ScheduleKind::k1F1B, {1, 3}, 4),
             (std::vector<Work>{F(0), F(1), B(0), F(2), B(1), F(3), B(2), B(3)}));
-  EXPECT_EQ(Schedule(ScheduleKind::k1F1B, 3, 2, 2), (std::vector<Work>{F(0), B(0), F(1), B(1)}));
+  EXPECT_EQ(Schedule(ScheduleKind::k1F1B, {2, 3}, 2), (std::vector<Work>{F(0), B(0), F(1), B(1)}));
 }
 
 TEST(ScheduleTest, GPipeRunsAllForwardsFirst) {
-  EXPECT_EQ(Schedule(ScheduleKind::kGPipe, 3, 1, 2), (std::vector<Work>{F(0), F(1), B(0), B(1)}));
-  EXPECT_EQ(Schedule(ScheduleKind::kForwardOnly, 3, 1, 2), (std::vector<Work>{F(0), F(1)}));
+  EXPECT_EQ(Schedule(ScheduleKind::kGPipe, {1, 3}, 2), (std::vector<Work>{F(0), F(1), B(0), B(1)}));
+  EXPECT_EQ(ForwardsOf({F(0), F(1), B(0), B(1)}), (std::vector<Work>{F(0), F(1)}));
 }
 
 TEST(ScheduleTest, TheBubbleIsThePublishedOne) {
   ForEachSize([](int p, int m) {
-    for (ScheduleKind kind : {ScheduleKind::kGPipe, ScheduleKind::k1F1B, ScheduleKind::kForwardOnly}) {
+    for (ScheduleKind kind : {ScheduleKind::kGPipe, ScheduleKind::k1F1B}) {
       for (double backward : {1.0, 2.0, 2.5}) {
         const auto simulation = Simulate(AllStages(kind, p, m), {.forward = 1, .backward = backward});
         ASSERT_TRUE(simulation.ok()) << Name(kind) << " p " << p << " m " << m << ": " << simulation.status();
@@ -75,11 +73,9 @@ TEST(ScheduleTest, MicroBatchesInFlightAreThePublishedNumber) {
   ForEachSize([](int p, int m) {
     const auto one = Simulate(AllStages(ScheduleKind::k1F1B, p, m));
     const auto gpipe = Simulate(AllStages(ScheduleKind::kGPipe, p, m));
-    const auto evaluation = Simulate(AllStages(ScheduleKind::kForwardOnly, p, m));
     for (int s = 0; s < p; ++s) {
       EXPECT_EQ(one->max_in_flight[s], std::min(m, p - s));
       EXPECT_EQ(gpipe->max_in_flight[s], m);
-      EXPECT_EQ(evaluation->max_in_flight[s], 0);
     }
   });
 }
@@ -111,6 +107,21 @@ TEST(ScheduleTest, ASplitBackwardFillsTheBubble) {
   ASSERT_TRUE(simulation.ok()) << simulation.status();
   EXPECT_LT(simulation->bubble_fraction, Simulate(AllStages(ScheduleKind::k1F1B, 2, 2))->bubble_fraction);
   EXPECT_EQ(simulation->max_in_flight, (std::vector<int>{2, 2}));
+}
+
+TEST(ScheduleTest, AVTurnsAtTheLastStage) {
+  const PipelinePlace first = PlaceIn(ScheduleKind::kZeroBubbleV, 3, 0, 1);
+  const PipelinePlace last = PlaceIn(ScheduleKind::kZeroBubbleV, 3, 2, 1);
+  EXPECT_EQ(first.PositionOf(0), 0);
+  EXPECT_EQ(first.PositionOf(1), 5);
+  EXPECT_EQ(first.StageAt(4), 1);
+  EXPECT_EQ(SendsTo(F(0), last), -1);
+  EXPECT_TRUE(GivesToSameStage(F(0), last));
+  EXPECT_TRUE(TakesFromSameStage(F(0, 1), last));
+  EXPECT_EQ(SendsTo(F(0, 1), last), 1);
+  EXPECT_EQ(SendsTo(B(0, 1), first), 1);
+  EXPECT_TRUE(GivesToSameStage(B(0, 1), last));
+  EXPECT_FALSE(GivesToSameStage(F(0, 1), first));
 }
 
 TEST(ScheduleTest, ChunksWrapAroundTheStages) {
@@ -156,7 +167,7 @@ TEST(ScheduleSimulatorTest, WaitingForEachSendBeforeTheNextReceiveIsADeadlock) {
   for (int stage = 0; stage < 2; ++stage) {
     const PipelinePlace place{stage, 2, 1};
     std::vector<PipelineEntry>& list = lists.emplace_back();
-    for (const Work& work : Schedule(ScheduleKind::k1F1B, 2, stage, 4)) {
+    for (const Work& work : Schedule(ScheduleKind::k1F1B, place, 4)) {
       using Kind = PipelineEntry::Kind;
       if (ReceivesFrom(work, place) >= 0)
         list.insert(list.end(), {{Kind::kStartReceive, work}, {Kind::kWaitReceive, work}});
@@ -165,13 +176,14 @@ TEST(ScheduleSimulatorTest, WaitingForEachSendBeforeTheNextReceiveIsADeadlock) {
         list.insert(list.end(), {{Kind::kStartSend, work}, {Kind::kWaitSend, work}});
     }
   }
-  EXPECT_EQ(SimulateEntries(lists, 1).status().message(),
+  EXPECT_EQ(SimulateEntries(lists, {0, 2}).status().message(),
             "the schedule deadlocks: stage 0 at wait_send F1; stage 1 at wait_send B0");
 }
 
 // Runs a stage's work over real channels; every message carries the numbers of its chunk and micro-batch.
-void RunStage(Communicator& world, const std::vector<Work>& work, int num_chunks) {
-  const PipelinePlace place{world.rank(), world.size(), num_chunks};
+void RunStage(Communicator& world, ScheduleKind kind, int num_chunks, int num_micro_batches) {
+  const PipelinePlace place = PlaceIn(kind, world.size(), world.rank(), num_chunks);
+  const std::vector<Work> work = Schedule(kind, place, num_micro_batches);
   const auto number = [](const Work& w) { return w.chunk * 1000 + w.micro_batch; };
   std::vector<std::unique_ptr<Communicator>> directions;
   directions.push_back(world.Split(0, world.rank()));
@@ -205,27 +217,31 @@ void RunStage(Communicator& world, const std::vector<Work>& work, int num_chunks
 
 TEST(ScheduleTest, EveryScheduleRunsWithRendezvousSends) {
   ForEachSize([](int p, int m) {
-    for (ScheduleKind kind : {ScheduleKind::kGPipe, ScheduleKind::k1F1B, ScheduleKind::kForwardOnly}) {
-      const auto run = [&](Communicator& world) { RunStage(world, Schedule(kind, p, world.rank(), m), 1); };
-      RunThreadRanks(p, run, {.rendezvous_sends = true});
+    for (ScheduleKind kind : kAllSchedules) {
+      for (int v : {2, 3}) {
+        if (v > 2 && kind != ScheduleKind::kInterleaved) continue;
+        const auto run = [&](Communicator& world) { RunStage(world, kind, v, m); };
+        RunThreadRanks(p, run, {.rendezvous_sends = true});
+      }
     }
   });
 }
 
-TEST(ScheduleTest, ChunksAndASplitBackwardRunWithRendezvousSends) {
+TEST(ScheduleTest, ForwardsAloneCannotDeadlock) {
   ForEachSize([](int p, int m) {
-    const auto split = [&](Communicator& world) {
-      RunStage(world, ZeroBubbleH1Schedule(p, world.rank(), m), 1);
-    };
-    RunThreadRanks(p, split, {.rendezvous_sends = true});
-    if (p == 1) return;
-    for (int v : {2, 3}) {
-      const auto interleaved = [&](Communicator& world) {
-        RunStage(world, InterleavedSchedule({world.rank(), p, v}, m), v);
-      };
-      RunThreadRanks(p, interleaved, {.rendezvous_sends = true});
+    for (ScheduleKind kind : kAllSchedules) {
+      Stages stages = ScheduleOfAllStages(kind, p, 2, m);
+      for (std::vector<Work>& stage : stages) stage = ForwardsOf(std::move(stage));
+      const auto simulation = Simulate(stages, {}, kind == ScheduleKind::kZeroBubbleV);
+      EXPECT_TRUE(simulation.ok()) << Name(kind) << " p " << p << " m " << m << ": " << simulation.status();
     }
   });
+}
+
+TEST(ScheduleSimulatorTest, AChunkBeforeTheOneThatFeedsItIsRefused) {
+  EXPECT_EQ(Refusal({{F(0, 1), F(0)}}), "stage 0: F0.1 comes before the chunk of its stage that feeds it");
+  EXPECT_EQ(Refusal({{F(0), F(0, 1), B(0), B(0, 1)}}),
+            "stage 0: B0 comes before the chunk of its stage that feeds it");
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ class Planned {
                .ties_head = c.tied && c.num_stages == 1},
               c.zero_stage, c.dp, 0, 0, TiedParameter(c)),
         plan_(PlanTrainingStep(rank_.chunk().program(), rank_.update(), rank_.buckets(),
-                               Schedule(c.schedule, c.num_stages, c.stage, c.num_micro_batches),
+                               Schedule(c.schedule, {c.stage, c.num_stages}, c.num_micro_batches),
                                c.num_micro_batches, c.zero_stage, Neighbours(c))) {}
 
   const StepPlan& plan() const { return plan_; }

@@ -272,7 +272,7 @@ const std::vector<GradientCase>& Cases() {
          const Tensor x = r.X({6, 4});
          const Tensor logits = Linear(x, r.P("gate", {3, 4}));
          const Routing routing = Router(logits, 2);
-         r.recorder().Root(RouterLoss(logits, routing.experts, 3, 0.5, 0.25));
+         r.recorder().Root(RouterLoss(logits, CountChoices(routing.experts, 3, 2), 3, 0.5, 0.25));
          const Groups groups = GroupByExpert(routing.experts, 3);
          const Tensor y = GroupedLinear(PermuteRows(x, groups), r.P("w", {3 * 5, 4}), groups.offsets);
          return CombineRows(y, routing.weights, groups);

@@ -49,6 +49,7 @@ enum class OpKind : uint8_t {
   // ops/routing.h
   kRouter,
   kRouterGrad,
+  kCountChoices,
   kRouterLoss,
   kRouterLossGrad,
   kGroupByExpert,

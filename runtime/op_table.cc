@@ -56,6 +56,7 @@ Table MakeTable() {
   at(OpKind::kGatherRows) = {.name = "GatherRows"};
   at(OpKind::kRouter) = {.name = "Router", .gradient = RouterGradient, .kept = true, .cpu_only = true};
   at(OpKind::kRouterGrad) = {.name = "RouterGrad", .cpu_only = true};
+  at(OpKind::kCountChoices) = {.name = "CountChoices", .kept = true, .cpu_only = true};
   at(OpKind::kRouterLoss) = {.name = "RouterLoss", .gradient = RouterLossGradient, .cpu_only = true};
   at(OpKind::kRouterLossGrad) = {.name = "RouterLossGrad", .cpu_only = true};
   at(OpKind::kGroupByExpert) = {.name = "GroupByExpert", .kept = true, .cpu_only = true};

@@ -84,7 +84,16 @@ runs "$trireme" explain --config configs/llama_1b.textproto --rank 4711 --ranks 
   --set mesh.pp=8 --set train.global_batch=4096 --memory
 expects "explain knows what rank 4711 of 16384 takes" 0 "saved activations" "total"
 runs "$trireme" explain --config configs/tiny_llama.textproto --set mesh.pp=2 --set train.micro_batch=2 --schedule
-expects "explain draws the schedule" 0 "schedule 1f1b: 2 stages, 4 micro-batches" "F0"
+expects "explain draws the schedule" 0 "schedule 1f1b: 2 stages, 4 micro-batches" "F0" "published: 20.0 %, (p - 1) / (m + p - 1)" \
+  "by stage: 2 1 micro-batches"
+drawn() { runs "$trireme" explain --config configs/tiny_llama.textproto --set mesh.pp=2 --set train.micro_batch=2 "$@"; }
+drawn --schedule --svg "$scratch/schedule.svg"
+expects "explain draws the schedule into a file" 0 "schedule 1f1b"
+note "$(grep -q '^</svg>' "$scratch/schedule.svg" && echo true || echo false)" "the drawing is whole"
+drawn --svg "$scratch/schedule.svg"
+expects "a drawing needs --schedule" 64 "--svg requires --schedule"
+drawn --schedule --svg "$scratch/no/such/folder.svg"
+expects "a drawing that cannot be written is an error" 64 "--svg $scratch/no/such/folder.svg: cannot be written"
 
 # --- configurations ---------------------------------------------------------------------------------------------------
 recipe=configs/tiny_llama.textproto

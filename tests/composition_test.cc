@@ -43,6 +43,18 @@ const Feature kFeatures[] = {
     {"dropout", {}, {{"model.dropout", "0.1"}}},
 };
 
+// What is trained: a column to the features' rows.
+struct Recipe {
+  const char* name;
+  std::vector<std::string> settings;
+};
+
+const Recipe kRecipes[] = {
+    {"tiny_llama", {}},
+    // Router losses that would show in every digit.
+    {"tiny_mixtral", {"model.router_aux_loss_coef=0.5", "model.router_z_loss_coef=0.1"}},
+};
+
 struct Combination {
   std::vector<std::string> names;
   AxisSizes mesh;
@@ -68,8 +80,13 @@ bool IsOfTheModel(const std::string& field) {
   return field.rfind("model.", 0) == 0;
 }
 
-class CompositionTest : public testing::Test {
+class CompositionTest : public testing::TestWithParam<Recipe> {
  protected:
+  void SetUp() override {
+    recipe_ = absl::StrCat(GetParam().name, ".textproto");
+    base_.insert(base_.end(), GetParam().settings.begin(), GetParam().settings.end());
+  }
+
   void ExpectTrainsAsOneRankDoes(const Combination& combination) {
     SCOPED_TRACE(absl::StrJoin(combination.names, " + "));
     std::vector<std::string> model = base_, many = base_;
@@ -86,7 +103,7 @@ class CompositionTest : public testing::Test {
       many.push_back(absl::StrCat("train.micro_batch=", kGlobalBatch / combination.mesh[Axis::kDp] / 2));
     }
     const MeshRunResult& expected = OneRank(model);
-    const MeshRunResult found = RunOnThreads("tiny_llama.textproto", many, kSteps);
+    const MeshRunResult found = RunOnThreads(recipe_, many, kSteps);
     for (int i = 0; i < kSteps; ++i) {
       EXPECT_NEAR(found.losses[i], expected.losses[i], kTolerance * expected.losses[i]) << "step " << i;
       EXPECT_NEAR(found.norms[i], expected.norms[i], kTolerance * expected.norms[i]) << "step " << i;
@@ -98,16 +115,17 @@ class CompositionTest : public testing::Test {
 
  private:
   static constexpr int kGlobalBatch = 8;
-  const std::vector<std::string> base_ = {"train.dtype=fp64", "model.num_hidden_layers=4",
-                                          "train.sequence_length=8",
-                                          absl::StrCat("train.global_batch=", kGlobalBatch)};
+  std::string recipe_;
+  std::vector<std::string> base_ = {"train.dtype=fp64", "model.num_hidden_layers=4",
+                                    "train.sequence_length=8",
+                                    absl::StrCat("train.global_batch=", kGlobalBatch)};
 
   const MeshRunResult& OneRank(const std::vector<std::string>& model) {
     const std::string key = absl::StrJoin(model, " ");
     if (const auto known = one_rank_.find(key); known != one_rank_.end()) return known->second;
     std::vector<std::string> one = model;
     one.push_back("mesh.dp=1");
-    return one_rank_[key] = RunOnThreads("tiny_llama.textproto", one, kSteps);
+    return one_rank_[key] = RunOnThreads(recipe_, one, kSteps);
   }
 
   static void ExpectEqual(const GlobalTensors& found, const GlobalTensors& expected, double scale,
@@ -122,7 +140,10 @@ class CompositionTest : public testing::Test {
   std::map<std::string, MeshRunResult> one_rank_;
 };
 
-TEST_F(CompositionTest, EveryPairOfFeatures) {
+INSTANTIATE_TEST_SUITE_P(Of, CompositionTest, testing::ValuesIn(kRecipes),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST_P(CompositionTest, EveryPairOfFeatures) {
   int tried = 0, excluded = 0;
   for (const Feature& a : kFeatures) {
     for (const Feature* b = &a + 1; b != std::end(kFeatures); ++b) {
@@ -137,7 +158,7 @@ TEST_F(CompositionTest, EveryPairOfFeatures) {
 }
 
 // Which ones: another seed every run; --gtest_random_seed=N repeats one.
-TEST_F(CompositionTest, ASampleOfAllTriples) {
+TEST_P(CompositionTest, ASampleOfAllTriples) {
   const int seed = testing::UnitTest::GetInstance()->random_seed();
   std::vector<Combination> triples;
   for (const Feature& a : kFeatures) {

@@ -83,6 +83,13 @@ TEST(ExpertMeshTest, ReplicasTrainAlike) {
 TEST(ExpertMeshTest, TensorRanksShareEveryExpert) {
   ExpectEqualsOneRank({"mesh.tp=2", "mesh.dp=1"});
 }
+TEST(ExpertMeshTest, TensorRanksRouteTheirShareOfTheTokens) {
+  ExpectEqualsOneRank({"mesh.tp=4", "mesh.dp=1", "parallel.sequence_parallel=true"});
+  // A sequence on two ranks, and each rank with a part of two.
+  ExpectEqualsOneRank({"mesh.tp=2", "mesh.dp=2", "train.micro_batch=1", "parallel.sequence_parallel=true"});
+  ExpectEqualsOneRank({"mesh.tp=4", "mesh.dp=1", "parallel.sequence_parallel=true", "train.micro_batch=2"},
+                      {"train.sequence_length=10"});
+}
 TEST(ExpertMeshTest, StagesPayTheirOwnRoutersLosses) {
   ExpectEqualsOneRank({"mesh.pp=2", "mesh.dp=1", "train.micro_batch=2"});
   ExpectEqualsOneRank({"mesh.pp=4", "mesh.dp=1", "train.micro_batch=2", "pipeline.schedule=gpipe"});

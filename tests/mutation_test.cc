@@ -82,6 +82,13 @@ TEST_F(MutationTest, SequenceParallelLlama) {
       "tiny_llama.textproto", kSmall,
       {"mesh.dp=2", "mesh.tp=2", "train.micro_batch=1", "parallel.sequence_parallel=true"});
 }
+TEST_F(MutationTest, SequenceParallelMixtral) {
+  Overrides settings = kSmall;
+  settings.insert(settings.end(), {"model.router_aux_loss_coef=0.5", "model.router_z_loss_coef=0.1"});
+  ExpectEveryOperationCounts(
+      "tiny_mixtral.textproto", settings,
+      {"mesh.dp=2", "mesh.tp=2", "train.micro_batch=1", "parallel.sequence_parallel=true"});
+}
 TEST_F(MutationTest, PipelineOfGpt2WithTiedEmbeddings) {
   ExpectEveryOperationCounts("tiny_gpt2.textproto", kSmall,
                              {"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1"});

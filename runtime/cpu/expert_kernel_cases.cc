@@ -15,8 +15,13 @@ Operand Places(int64_t t, int64_t k, bool inverse) {
   return Saved(GroupByExpertCase(t, 5, k), inverse ? 0 : 1);
 }
 
+// Of three sequences.
 Attributes LossAttributes(int64_t t) {
-  return {{"sequence_length", t / 3}, {"balance", 0.7}, {"z", 0.3}};
+  return {{"sequence_length", t / 3}, {"tp_shards", int64_t{1}}, {"balance", 0.7}, {"z", 0.3}};
+}
+
+Operand Counts(int64_t t, int64_t e, int64_t k) {
+  return Saved(CountChoicesCase(t, e, k), 0);
 }
 
 Operand ExpertOffsets(int64_t rows) {
@@ -42,15 +47,20 @@ KernelCase RouterGradCase(int64_t t, int64_t e, int64_t k) {
       {{Role::kCompute, {t, e}}});
 }
 
+KernelCase CountChoicesCase(int64_t t, int64_t e, int64_t k) {
+  return NewCase(OpKind::kCountChoices, {{"tp_shards", int64_t{1}}}, {ChosenExperts(t, e, k)},
+                 {{Role::kI32, {3, e}}});
+}
+
 KernelCase RouterLossCase(int64_t t, int64_t e, int64_t k) {
   return NewCase(OpKind::kRouterLoss, LossAttributes(t),
-                 {RandomOperand(Role::kCompute, {t, e}, 1, 2), ChosenExperts(t, e, k)}, {{Role::kWide, {3}}});
+                 {RandomOperand(Role::kCompute, {t, e}, 1, 2), Counts(t, e, k)}, {{Role::kWide, {t}}});
 }
 
 KernelCase RouterLossGradCase(int64_t t, int64_t e, int64_t k) {
   return NewCase(OpKind::kRouterLossGrad, LossAttributes(t),
-                 {RandomOperand(Role::kCompute, {t, e}, 1, 2), ChosenExperts(t, e, k)},
-                 {{Role::kWide, {3}}, {Role::kCompute, {t, e}}});
+                 {RandomOperand(Role::kCompute, {t, e}, 1, 2), Counts(t, e, k)},
+                 {{Role::kWide, {t}}, {Role::kCompute, {t, e}}});
 }
 
 KernelCase GroupByExpertCase(int64_t t, int64_t e, int64_t k) {
@@ -111,6 +121,7 @@ std::vector<KernelCase> ExpertKernelCases() {
   for (int64_t k : {1, 3}) {
     cases.push_back(RouterCase(21, 5, k));
     cases.push_back(RouterGradCase(21, 5, k));
+    cases.push_back(CountChoicesCase(21, 5, k));
     cases.push_back(RouterLossCase(21, 5, k));
     cases.push_back(RouterLossGradCase(21, 5, k));
     cases.push_back(GroupByExpertCase(21, 40, k));

@@ -120,7 +120,7 @@ TEST(GradientTest, OfTheRouterMatchesDifferences) {
 
 TEST(GradientTest, OfTheRoutersLossMatchesDifferencesAndYieldsTheLoss) {
   const KernelCase backward = RouterLossGradCase(6, 5, 2);
-  ExpectGradient(RouterLossCase(6, 5, 2), 0, {1, 1, 1}, RunPlain(backward, 1));
+  ExpectGradient(RouterLossCase(6, 5, 2), 0, std::vector<double>(6, 1), RunPlain(backward, 1));
   EXPECT_EQ(RunPlain(backward, 0), RunPlain(RouterLossCase(6, 5, 2), 0));
 }
 

@@ -46,6 +46,7 @@ KernelCase LossSumCase(Role of, int64_t t);
 // `t` tokens, each of which chooses `k` of `e` experts; sequences of a third of the tokens.
 KernelCase RouterCase(int64_t t, int64_t e, int64_t k);
 KernelCase RouterGradCase(int64_t t, int64_t e, int64_t k);
+KernelCase CountChoicesCase(int64_t t, int64_t e, int64_t k);
 KernelCase RouterLossCase(int64_t t, int64_t e, int64_t k);
 KernelCase RouterLossGradCase(int64_t t, int64_t e, int64_t k);
 KernelCase GroupByExpertCase(int64_t t, int64_t e, int64_t k);

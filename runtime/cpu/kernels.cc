@@ -58,8 +58,9 @@ KernelTable MakePlainTable() {
   table[OpKind::kGatherRows] = {GatherRowsPlain};
   table[OpKind::kRouter] = {RouterPlain};
   table[OpKind::kRouterGrad] = {RouterGradPlain};
-  table[OpKind::kRouterLoss] = {RouterLossPlain, RouterLossWorkspaceBytes};
-  table[OpKind::kRouterLossGrad] = {RouterLossPlain, RouterLossWorkspaceBytes};
+  table[OpKind::kCountChoices] = {CountChoicesPlain};
+  table[OpKind::kRouterLoss] = {RouterLossPlain};
+  table[OpKind::kRouterLossGrad] = {RouterLossPlain};
   table[OpKind::kGroupByExpert] = {GroupByExpertPlain};
   table[OpKind::kPermuteRows] = {PermuteRowsPlain};
   table[OpKind::kPermuteRowsGrad] = {PermuteRowsGradPlain};

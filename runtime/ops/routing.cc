@@ -2,7 +2,17 @@
 
 #include <glog/logging.h>
 
+#include "runtime/ops/redistribute.h"
+
 namespace trireme {
+namespace {
+
+// How many parts tp cuts the rows of `x` into.
+int64_t TensorShards(Tensor x) {
+  return x.layout()[Axis::kTp].is_shard() ? x.recorder().mesh()[Axis::kTp] : 1;
+}
+
+}  // namespace
 
 Routing Router(Tensor logits, int64_t k) {
   const int64_t t = logits.shape()[0], e = logits.shape()[1];
@@ -23,15 +33,33 @@ void RouterGradient(GradientContext& g) {
                                 {{"num_experts", logits.shape()[1]}}));
 }
 
-Tensor RouterLoss(Tensor logits, Tensor experts, int64_t sequence_length, double balance, double z) {
-  const int64_t t = logits.shape()[0];
-  CHECK_EQ(t % sequence_length, 0) << "RouterLoss: a part of a sequence";
-  CHECK_EQ(experts.shape()[0], t) << "RouterLoss";
-  const Layout layout = Recorder::Infer("tE,~tK->t", Linearity::kNonlinear, {logits, experts});
-  return logits.recorder().Record1(
-      OpKind::kRouterLoss, {logits, experts},
-      {"router.loss", logits.recorder().precision().wide(), {t / sequence_length}, layout},
-      {{"sequence_length", sequence_length}, {"balance", balance}, {"z", z}});
+Tensor CountChoices(Tensor experts, int64_t num_experts, int64_t sequences) {
+  const int64_t shards = TensorShards(experts);
+  CHECK_EQ(experts.shape()[0] * shards % sequences, 0) << "CountChoices: " << sequences << " sequences";
+  Layout layout = experts.layout();
+  for (Axis axis : {Axis::kCp, Axis::kTp}) {
+    if (layout[axis].is_shard()) layout[axis] = kPartial;
+  }
+  Tensor counts = experts.recorder().Record1(OpKind::kCountChoices, {experts},
+                                             {"router.counts", DType::kI32, {sequences, num_experts}, layout},
+                                             {{"tp_shards", shards}});
+  for (Axis axis : {Axis::kCp, Axis::kTp}) {
+    if (layout[axis] == kPartial) counts = Redistribute(counts, axis, kInvariant);
+  }
+  return counts;
+}
+
+Tensor RouterLoss(Tensor logits, Tensor counts, int64_t sequence_length, double balance, double z) {
+  CHECK_EQ(counts.shape()[1], logits.shape()[1]) << "RouterLoss";
+  return logits.recorder().Record1(OpKind::kRouterLoss, {logits, counts},
+                                   {"router.loss",
+                                    logits.recorder().precision().wide(),
+                                    {logits.shape()[0]},
+                                    Recorder::Infer("tE->t", Linearity::kNonlinear, {logits})},
+                                   {{"sequence_length", sequence_length},
+                                    {"tp_shards", TensorShards(logits)},
+                                    {"balance", balance},
+                                    {"z", z}});
 }
 
 void RouterLossGradient(GradientContext& g) {

@@ -20,15 +20,23 @@ struct Routing {
 Routing Router(Tensor logits, int64_t k);
 void RouterGradient(GradientContext& g);
 
-// What the router pays, for each sequence of S tokens on this rank, weighted by its tokens:
-//   balance * S * E * sum_e f_e p_e  +  z * sum_t logsumexp_e(logits[t])^2
-// f_e: how often the sequence's tokens chose e, / S (no gradient); p_e: the mean of its softmax. The first is
-// Hugging Face's load_balancing_loss_func of one sequence and one block, the second arXiv:2202.08906 eq. 5.
-//   logits   [T, E], experts i32 [T, k]   T whole sequences
-// kRouterLoss: (logits, experts) -> loss [T / S] wide
-// kRouterLossGrad: (logits, experts) -> loss, dlogits [T, E]; as a root's gradient is one, it needs no loss
-// beforehand and yields it. Attributes of both: sequence_length, balance, z
-Tensor RouterLoss(Tensor logits, Tensor experts, int64_t sequence_length, double balance, double z);
+// How often the tokens of each of a replica's sequences chose each expert, over all ranks that share them
+// (cp, and tp where it shards tokens). Never recomputed.
+//   experts   i32 [T, k]   the T tokens of each sequence follow each other, and all sequences have as many
+// kCountChoices: (experts) -> counts i32 [sequences, E], Partial where ranks share sequences. Attribute:
+// tp_shards: the ranks of tp that hold other rows each, 1 where all hold the same
+Tensor CountChoices(Tensor experts, int64_t num_experts, int64_t sequences);
+
+// What the router pays for each token t, of sequence s:
+//   balance * E * sum_e f_se p_te  +  z * logsumexp_e(logits[t])^2
+// f_se: how often the sequence's tokens chose e, / S (no gradient); p_t: the token's softmax. Over a sequence
+// the first adds up to S times Hugging Face's load_balancing_loss_func of that sequence and one block; the
+// second is arXiv:2202.08906 eq. 5.
+//   logits   [T, E], counts i32 [sequences, E] of CountChoices;  sequence_length: S, over all ranks
+// kRouterLoss: (logits, counts) -> loss [T] wide
+// kRouterLossGrad: (logits, counts) -> loss, dlogits [T, E]; as a root's gradient is one, it needs no loss
+// beforehand and yields it. Attributes of both: sequence_length, tp_shards, balance, z
+Tensor RouterLoss(Tensor logits, Tensor counts, int64_t sequence_length, double balance, double z);
 void RouterLossGradient(GradientContext& g);
 
 // Sorts the T k choices by expert; those of one expert stay in the order of the tokens. Choice t k + j is the

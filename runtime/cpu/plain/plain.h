@@ -48,10 +48,9 @@ void LossSumPlain(const KernelArguments& a);
 
 void RouterPlain(const KernelArguments& a);
 void RouterGradPlain(const KernelArguments& a);
+void CountChoicesPlain(const KernelArguments& a);
 // The loss, and the gradient where there is a second output.
 void RouterLossPlain(const KernelArguments& a);
-int64_t RouterLossWorkspaceBytes(const Op& op, absl::Span<const View> inputs, absl::Span<const View> outputs,
-                                 int num_threads);
 void GroupByExpertPlain(const KernelArguments& a);
 void PermuteRowsPlain(const KernelArguments& a);
 void PermuteRowsGradPlain(const KernelArguments& a);

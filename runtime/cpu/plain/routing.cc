@@ -64,42 +64,42 @@ void RouterGradOf(const KernelArguments& a) {
   }
 }
 
-// The loss of one sequence and, where `dlogits` is there, its gradient. `chosen` [E] is scratch memory.
-template <typename T>
-double SequenceLoss(const Op& op, const T* logits, const int32_t* experts, int64_t cols, int64_t k,
-                    double* chosen, T* dlogits) {
-  const int64_t length = op.attributes.Int("sequence_length");
-  const double balance = op.attributes.Float("balance"), z = op.attributes.Float("z");
-  double loss = 0;
-  std::fill_n(chosen, cols, 0.0);  // how often, / S
-  for (int64_t i = 0; i < length * k; ++i) chosen[experts[i]] += 1.0 / static_cast<double>(length);
-  for (int64_t t = 0; t < length; ++t) {
-    const T* row = logits + t * cols;
-    const double normaliser = LogSumExp(row, cols);
-    double expected = 0;  // of `chosen`, under the token's softmax
-    for (int64_t e = 0; e < cols; ++e) expected += std::exp(Get(row, e) - normaliser) * chosen[e];
-    const double scale = balance * static_cast<double>(cols);
-    loss += scale * expected + z * normaliser * normaliser;
-    if (dlogits == nullptr) continue;
-    for (int64_t e = 0; e < cols; ++e) {
-      const double p = std::exp(Get(row, e) - normaliser);
-      Put(dlogits, t * cols + e, p * (scale * (chosen[e] - expected) + 2 * z * normaliser));
-    }
+// The sequences of a rank's rows, which are those of all tp ranks where tp does not shard them.
+class SequenceOfRow {
+ public:
+  SequenceOfRow(const KernelArguments& a, int64_t rows, int64_t sequences) {
+    const int64_t shards = a.op.attributes.Int("tp_shards");
+    rows_per_sequence_ = rows * shards / sequences;
+    first_row_ = shards > 1 ? a.coordinate[Axis::kTp] * rows : 0;
   }
-  return loss;
-}
+  int64_t operator()(int64_t row) const { return (first_row_ + row) / rows_per_sequence_; }
+
+ private:
+  int64_t rows_per_sequence_ = 1;
+  int64_t first_row_ = 0;
+};
 
 template <typename T>
 void RouterLossOf(const KernelArguments& a) {
-  const int64_t cols = a.inputs[0].shape[1], k = a.inputs[1].shape[1];
-  const int64_t length = a.op.attributes.Int("sequence_length"), sequences = a.outputs[0].shape[0];
+  const int64_t rows = a.inputs[0].shape[0], cols = a.inputs[0].shape[1];
+  const double balance = a.op.attributes.Float("balance"), z = a.op.attributes.Float("z");
+  const double scale = balance * static_cast<double>(cols);
+  const auto length = static_cast<double>(a.op.attributes.Int("sequence_length"));
+  T* dlogits = a.outputs.size() > 1 ? a.outputs[1].as<T>() : nullptr;
+  const SequenceOfRow sequence_of(a, rows, a.inputs[1].shape[0]);
 #pragma omp parallel for num_threads(a.num_threads)
-  for (int64_t s = 0; s < sequences; ++s) {
-    const int64_t at = s * length;
-    T* dlogits = a.outputs.size() > 1 ? a.outputs[1].as<T>() + at * cols : nullptr;
-    Put(a.outputs[0].as<Wide<T>>(), s,
-        SequenceLoss(a.op, a.inputs[0].as<T>() + at * cols, a.inputs[1].as<int32_t>() + at * k, cols, k,
-                     static_cast<double*>(a.workspace) + s * cols, dlogits));
+  for (int64_t t = 0; t < rows; ++t) {
+    const T* row = a.inputs[0].as<T>() + t * cols;
+    const int32_t* counts = a.inputs[1].as<int32_t>() + sequence_of(t) * cols;
+    const double normaliser = LogSumExp(row, cols);
+    double expected = 0;  // of f, under the token's softmax
+    for (int64_t e = 0; e < cols; ++e) expected += std::exp(Get(row, e) - normaliser) * counts[e] / length;
+    Put(a.outputs[0].as<Wide<T>>(), t, scale * expected + z * normaliser * normaliser);
+    if (dlogits == nullptr) continue;
+    for (int64_t e = 0; e < cols; ++e) {
+      const double p = std::exp(Get(row, e) - normaliser);
+      Put(dlogits, t * cols + e, p * (scale * (counts[e] / length - expected) + 2 * z * normaliser));
+    }
   }
 }
 
@@ -174,9 +174,13 @@ void RouterLossPlain(const KernelArguments& a) {
   ForFloat(a.inputs[0].dtype, [&](auto type) { RouterLossOf<decltype(type)>(a); });
 }
 
-int64_t RouterLossWorkspaceBytes(const Op&, absl::Span<const View> inputs, absl::Span<const View> outputs,
-                                 int) {
-  return outputs[0].shape[0] * inputs[0].shape[1] * static_cast<int64_t>(sizeof(double));
+void CountChoicesPlain(const KernelArguments& a) {
+  const int64_t rows = a.inputs[0].shape[0], k = a.inputs[0].shape[1], experts = a.outputs[0].shape[1];
+  const int32_t* chosen = a.inputs[0].as<int32_t>();
+  int32_t* counts = a.outputs[0].as<int32_t>();
+  const SequenceOfRow sequence_of(a, rows, a.outputs[0].shape[0]);
+  std::fill_n(counts, a.outputs[0].shape.num_elements(), 0);
+  for (int64_t c = 0; c < rows * k; ++c) ++counts[sequence_of(c / k) * experts + chosen[c]];
 }
 
 void GroupByExpertPlain(const KernelArguments& a) {
