@@ -93,6 +93,17 @@ void CheckTokensOverTensorAxis(const TrainConfig& train, int64_t tp, ConfigError
                            ") are not divisible by mesh.tp ", tp, "; change one of them, or use false"));
 }
 
+// Every chunk of every stage has a block.
+void CheckLayers(const Config& config, ConfigErrors* errors) {
+  const int64_t layers = config.model().num_hidden_layers(), stages = config.mesh().pp();
+  const int64_t chunks = config.pipeline().virtual_stages();
+  if (stages * chunks <= layers) return;
+  const std::string each = chunks > 1 ? absl::StrCat(" of ", chunks, " chunks") : std::string();
+  errors->Add("mesh.pp", absl::StrCat(stages),
+              absl::StrCat("more stages", each, " than model.num_hidden_layers ", layers, "; use at most ",
+                           layers / chunks, chunks > 1 ? ", or fewer pipeline.virtual_stages" : ""));
+}
+
 }  // namespace
 
 absl::Status ResolveMesh(Config* config, int num_ranks) {
@@ -105,11 +116,7 @@ absl::Status ResolveMesh(Config* config, int num_ranks) {
   if (resolved.model().architecture() == "mixtral" && mesh->cp() > 1) {
     errors.Add("mesh.cp", absl::StrCat(mesh->cp()), "the router of mixtral sees whole sequences; use 1");
   }
-  const int64_t layers = resolved.model().num_hidden_layers();
-  if (mesh->pp() > layers) {
-    errors.Add("mesh.pp", absl::StrCat(mesh->pp()),
-               absl::StrCat("more stages than model.num_hidden_layers ", layers, "; use at most ", layers));
-  }
+  CheckLayers(resolved, &errors);
   if (mesh->has_dp()) SetMicroBatch(mesh->dp(), resolved.mutable_train(), &errors);
   if (resolved.parallel().sequence_parallel() && resolved.train().has_micro_batch()) {
     CheckTokensOverTensorAxis(resolved.train(), mesh->tp(), &errors);

@@ -100,7 +100,7 @@ const Choices kChoices[] = {
     {"model.architecture", {"gpt2", "llama", "mixtral"}},
     {"parallel.context_form", {"ring", "all_to_all"}},
     {"parallel.recompute", {"none", "selective", "full"}},
-    {"pipeline.schedule", {"1f1b", "gpipe"}},
+    {"pipeline.schedule", {"1f1b", "gpipe", "interleaved"}},
     {"train.dtype", {"fp32", "bf16", "fp64"}},
     {"train.device", {"auto", "cpu", "cuda"}},
     {"learning_rate_schedule.kind", {"constant", "cosine", "linear", "wsd"}},
@@ -117,7 +117,6 @@ constexpr NotOffered kNotOffered[] = {
     {"mesh.cp", 1, "context parallelism is not in this version; use 1"},
     {"mesh.ep", 1, "expert parallelism is not in this version; use 1"},
     {"parallel.zero_stage", 1, "ZeRO stages 2 and 3 are not in this version; use 0 or 1"},
-    {"pipeline.virtual_stages", 1, "interleaved pipelines are not in this version; use 1"},
     {"numerics.mesh_invariant_sum", 0, "mesh-invariant sums are not in this version; use false"},
 };
 
@@ -129,6 +128,7 @@ class Checker {
   void CheckFields();
   void CheckModel();
   void CheckExperts();
+  void CheckPipeline();
   void CheckRun();
 
  private:
@@ -250,6 +250,19 @@ void Checker::CheckExperts() {
   }
 }
 
+void Checker::CheckPipeline() {
+  if (!Good({"pipeline.schedule", "pipeline.virtual_stages"})) return;
+  const std::string& schedule = config_.pipeline().schedule();
+  const int64_t chunks = config_.pipeline().virtual_stages();
+  if (schedule == "interleaved" && chunks < 2) {
+    Add("pipeline.virtual_stages",
+        "schedule interleaved takes turns between chunks of a stage; use 2 or more");
+  } else if (schedule != "interleaved" && chunks > 1) {
+    Add("pipeline.virtual_stages", "schedule ", schedule,
+        " does not choose its chunks; use 1, or pipeline.schedule interleaved");
+  }
+}
+
 void Checker::CheckRun() {
   const TrainConfig& train = config_.train();
   if (Good({"train.sequence_length", "model.max_position_embeddings"})) {
@@ -279,6 +292,7 @@ void CollectErrors(const Config& config, ConfigErrors* errors) {
   checker.CheckFields();
   checker.CheckModel();
   checker.CheckExperts();
+  checker.CheckPipeline();
   checker.CheckRun();
 }
 

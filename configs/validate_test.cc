@@ -91,7 +91,7 @@ const Malformed kMalformed[] = {
      "leave it unset"},
     {{{"parallel.recompute", "\"\""}}, "parallel.recompute: \"\": no such choice; use none, selective, full"},
     {{{"pipeline.schedule", "\"zero_bubble\""}},
-     "pipeline.schedule: zero_bubble: no such choice; use 1f1b, gpipe"},
+     "pipeline.schedule: zero_bubble: no such choice; use 1f1b, gpipe, interleaved"},
     {{{"parallel.context_form", "\"star\""}},
      "parallel.context_form: star: no such choice; use ring, all_to_all"},
     {{{"mesh.tp", "0"}}, "mesh.tp: 0: out of range; use a whole number from 1 to 32768"},
@@ -103,7 +103,10 @@ const Malformed kMalformed[] = {
     {{{"parallel.zero_stage", "3"}},
      "parallel.zero_stage: 3: ZeRO stages 2 and 3 are not in this version; use 0 or 1"},
     {{{"pipeline.virtual_stages", "2"}},
-     "pipeline.virtual_stages: 2: interleaved pipelines are not in this version; use 1"},
+     "pipeline.virtual_stages: 2: schedule 1f1b does not choose its chunks; use 1, or pipeline.schedule "
+     "interleaved"},
+    {{{"pipeline.schedule", "\"interleaved\""}},
+     "pipeline.virtual_stages: 1: schedule interleaved takes turns between chunks of a stage; use 2 or more"},
     {{{"numerics.mesh_invariant_sum", "true"}},
      "numerics.mesh_invariant_sum: true: mesh-invariant sums are not in this version; use false"},
 };

@@ -105,7 +105,7 @@ StepBenchmarkReport BenchmarkStep(const Config& config, const StepBenchmark& opt
   report.peak_gflops = measure_peak();
 
   SelfCommunicator world(&device);
-  absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, MeshSizes(config));
+  absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, MeshSizes(config), LinksOf(config));
   CHECK(mesh.ok()) << mesh.status();
   RankPlan plan = MakeRankPlan(config, (*mesh)->coordinate(), device);
   Trainer trainer(plan, **mesh, device);

@@ -37,7 +37,7 @@ Generator::Generator(const Config& config, Device& device)
     : model_(ModelWithoutDropout(config)),
       spec_(SpecOf(config, *model_)),
       program_(RecordChunk(*model_, spec_)),
-      plan_(PlanEvaluation(*program_, 1, {})),
+      plan_(PlanEvaluation({{program_.get()}, {}}, {{Work::kForward, 0, 0}}, 1)),
       device_(device) {
   AllocateParameters(device);
   const std::vector<MemoryPlan> memory = {PlanMemory(*program_, device)};

@@ -29,14 +29,14 @@ BatchGeometry GeometryOf(const Config& config, const AxisSizes& mesh, const Axis
   return batch;
 }
 
-ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose purpose) {
-  const int num_stages = plan.mesh[Axis::kPp], stage = plan.coordinate[Axis::kPp];
-  const BlockRange blocks = StageBlocks(plan.model->num_blocks(), num_stages, stage);
+ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose purpose, int chunk) {
+  const int position = plan.place.PositionOf(chunk), num_positions = plan.place.num_positions();
+  const BlockRange blocks = BlocksAt(plan.model->num_blocks(), num_positions, position);
   return {.purpose = purpose,
           .first_block = blocks.first,
           .end_block = blocks.end,
-          .has_embedding = stage == 0,
-          .has_head = stage == num_stages - 1,
+          .has_embedding = position == 0,
+          .has_head = position == num_positions - 1,
           .sequences = plan.batch.micro_batch,
           .sequence_length = plan.batch.sequence_length,
           .mesh = plan.mesh,
@@ -45,27 +45,34 @@ ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose 
           .sequence_parallel = config.parallel().sequence_parallel()};
 }
 
-// A tied embedding lives on the first and the last stage; "" where one stage has both ends, or neither.
-std::string TiedParameter(const RankPlan& plan) {
-  const int num_stages = plan.mesh[Axis::kPp], stage = plan.coordinate[Axis::kPp];
-  if (!plan.model->ties_embedding() || num_stages == 1) return "";
-  if (stage != 0 && stage != num_stages - 1) return "";
-  return plan.model->embedding_name();
+std::vector<std::unique_ptr<Program>> RecordChunks(const Config& config, const RankPlan& plan,
+                                                   ChunkSpec::Purpose purpose) {
+  std::vector<std::unique_ptr<Program>> chunks;
+  for (int c = 0; c < plan.place.num_chunks; ++c) {
+    chunks.push_back(RecordChunk(*plan.model, SpecOf(config, plan, purpose, c)));
+  }
+  return chunks;
 }
 
-StageNeighbours NeighboursOf(const RankPlan& plan, bool ties) {
-  const int num_stages = plan.mesh[Axis::kPp], stage = plan.coordinate[Axis::kPp];
-  StageNeighbours neighbours;
-  // Each channel has two ranks: the earlier stage is rank 0.
-  if (stage > 0) neighbours.from_previous = neighbours.to_previous = 0;
-  if (stage + 1 < num_stages) neighbours.to_next = neighbours.from_next = 1;
-  neighbours.has_home_pair = ties;
-  return neighbours;
+template <typename P>
+std::vector<P*> Pointers(const std::vector<std::unique_ptr<Program>>& programs) {
+  std::vector<P*> pointers;
+  for (const std::unique_ptr<Program>& program : programs) pointers.push_back(program.get());
+  return pointers;
+}
+
+// A tied embedding lives where the model begins and where it ends; "" where one stage has both, or this one
+// neither.
+std::string TiedParameter(const RankPlan& plan) {
+  const PipelinePlace& place = plan.place;
+  const int first = place.StageAt(0), last = place.StageAt(place.num_positions() - 1);
+  if (!plan.model->ties_embedding() || first == last) return "";
+  return place.stage == first || place.stage == last ? plan.model->embedding_name() : "";
 }
 
 // Over the whole model, whatever this rank's share: that of one rank without a mesh.
 double FlopsPerToken(const Config& config, const RankPlan& plan) {
-  ChunkSpec spec = SpecOf(config, plan, ChunkSpec::Purpose::kTrain);
+  ChunkSpec spec = SpecOf(config, plan, ChunkSpec::Purpose::kTrain, 0);
   spec.first_block = 0;
   spec.end_block = plan.model->num_blocks();
   spec.has_embedding = spec.has_head = true;
@@ -94,25 +101,32 @@ Precision PrecisionOf(const Config& config) {
   return {DType::kF32};
 }
 
-BlockRange StageBlocks(int num_blocks, int num_stages, int stage) {
-  const int share = num_blocks / num_stages, rest = num_blocks % num_stages;
-  const int first = stage * share + std::min(stage, rest);
-  return {first, first + share + (stage < rest ? 1 : 0)};
+PipelinePlace PlaceOf(const Config& config, int stage) {
+  return PlaceIn(ScheduleNamed(config.pipeline().schedule()), static_cast<int>(config.mesh().pp()), stage,
+                 static_cast<int>(config.pipeline().virtual_stages()));
+}
+
+BlockRange BlocksAt(int num_blocks, int num_positions, int position) {
+  const int share = num_blocks / num_positions, rest = num_blocks % num_positions;
+  const int first = position * share + std::min(position, rest);
+  return {first, first + share + (position < rest ? 1 : 0)};
 }
 
 RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const Device& device) {
   RankPlan plan;
   plan.mesh = MeshSizes(config);
   plan.coordinate = coordinate;
+  plan.place = PlaceOf(config, coordinate[Axis::kPp]);
   plan.precision = PrecisionOf(config);
   plan.batch = GeometryOf(config, plan.mesh, coordinate);
   plan.model = CreateModel(config.model(), static_cast<uint64_t>(config.train().seed()));
   plan.flops_per_token = FlopsPerToken(config, plan);
-  plan.chunk = RecordChunk(*plan.model, SpecOf(config, plan, ChunkSpec::Purpose::kTrain));
-  plan.evaluation_chunk = RecordChunk(*plan.model, SpecOf(config, plan, ChunkSpec::Purpose::kEvaluate));
+  plan.chunks = RecordChunks(config, plan, ChunkSpec::Purpose::kTrain);
+  plan.evaluation_chunks = RecordChunks(config, plan, ChunkSpec::Purpose::kEvaluate);
 
-  const std::string tied = TiedParameter(plan);
-  plan.buckets = MakeBuckets(*plan.chunk, plan.mesh, tied);
+  ShareParameters(Pointers<Program>(plan.chunks));
+  const std::vector<const Program*> chunks = Pointers<const Program>(plan.chunks);
+  plan.buckets = MakeBuckets(chunks, plan.mesh, TiedParameter(plan));
   const OptimizerConfig& optimizer = config.optimizer();
   plan.update_options = {.adamw = {.beta1 = optimizer.beta1(),
                                    .beta2 = optimizer.beta2(),
@@ -125,23 +139,21 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
                          .precision = plan.precision};
   plan.update = std::make_unique<UpdateProgram>(RecordUpdate(plan.buckets, plan.update_options));
 
-  const StageNeighbours neighbours = NeighboursOf(plan, !tied.empty());
   const int num_micro_batches = static_cast<int>(plan.batch.num_micro_batches);
   const std::vector<Work> schedule =
-      Schedule(ScheduleNamed(config.pipeline().schedule()), {coordinate[Axis::kPp], plan.mesh[Axis::kPp]},
-               num_micro_batches);
-  plan.step = PlanTrainingStep(*plan.chunk, *plan.update, plan.buckets, schedule, num_micro_batches,
-                               plan.update_options.zero_stage, neighbours);
-  plan.evaluation = PlanEvaluation(*plan.evaluation_chunk, num_micro_batches, neighbours);
+      Schedule(ScheduleNamed(config.pipeline().schedule()), plan.place, num_micro_batches);
+  plan.step = PlanTrainingStep({chunks, plan.place}, *plan.update, plan.buckets, schedule, num_micro_batches,
+                               plan.update_options.zero_stage);
+  const std::vector<const Program*> evaluated = Pointers<const Program>(plan.evaluation_chunks);
+  plan.evaluation = PlanEvaluation({evaluated, plan.place}, schedule, num_micro_batches);
 
-  plan.step_memory = {PlanMemory(*plan.chunk, device), PlanMemory(plan.update->program, device)};
-  plan.evaluation_memory = {PlanMemory(*plan.evaluation_chunk, device)};
+  for (const Program* program : plan.step.programs) plan.step_memory.push_back(PlanMemory(*program, device));
+  for (const Program* program : evaluated) plan.evaluation_memory.push_back(PlanMemory(*program, device));
   plan.slot_bytes = std::max(Executor::SlotBytes(plan.step, plan.step_memory),
                              Executor::SlotBytes(plan.evaluation, plan.evaluation_memory));
   plan.transient_bytes =
       std::max(Executor::TransientBytes(plan.step_memory), Executor::TransientBytes(plan.evaluation_memory));
-  plan.persistent =
-      ParameterStore(*plan.chunk, plan.buckets, *plan.update, plan.update_options).PlannedBytes();
+  plan.persistent = ParameterStore(chunks, plan.buckets, *plan.update, plan.update_options).PlannedBytes();
   return plan;
 }
 
@@ -165,10 +177,16 @@ std::string RankPlan::MemoryTable() const {
 
 std::string RankPlan::ToString() const {
   auto at = [this](Axis axis) { return absl::StrCat(Name(axis), " ", coordinate[axis], "/", mesh[axis]); };
-  return absl::StrCat("rank at ", at(Axis::kPp), ", ", at(Axis::kDp), ", ", at(Axis::kCp), ", ",
-                      at(Axis::kTp), "\n\n== program of one micro-batch (layouts: dp.cp.tp)\n",
-                      chunk->ToString(), "\n== update\n", update->program.ToString(), "\n== step\n",
-                      step.ToString(), "\n", MemoryTable());
+  std::string text = absl::StrCat("rank at ", at(Axis::kPp), ", ", at(Axis::kDp), ", ", at(Axis::kCp), ", ",
+                                  at(Axis::kTp), "\n");
+  for (size_t c = 0; c < chunks.size(); ++c) {
+    const std::string which = chunks.size() > 1 ? absl::StrCat(" of chunk ", c) : std::string();
+    absl::StrAppend(&text, "\n== program", which, " of one micro-batch (layouts: dp.cp.tp)\n",
+                    chunks[c]->ToString());
+  }
+  absl::StrAppend(&text, "\n== update\n", update->program.ToString(), "\n== step\n", step.ToString(), "\n",
+                  MemoryTable());
+  return text;
 }
 
 }  // namespace trireme

@@ -11,6 +11,7 @@
 #include "configs/config.pb.h"
 #include "models/chunk.h"
 #include "parallel/bucket.h"
+#include "parallel/mesh.h"
 #include "parallel/optimizer.h"
 #include "parallel/parameter_store.h"
 #include "parallel/step_planner.h"
@@ -41,14 +42,15 @@ struct RankPlan {
   BatchGeometry batch;
   std::unique_ptr<Model> model;
 
-  std::unique_ptr<Program> chunk;
+  PipelinePlace place;
+  std::vector<std::unique_ptr<Program>> chunks;  // of this stage, in the order of the model
   std::vector<Bucket> buckets;
   UpdateOptions update_options;
   std::unique_ptr<UpdateProgram> update;
   StepPlan step;
   std::vector<MemoryPlan> step_memory;
 
-  std::unique_ptr<Program> evaluation_chunk;
+  std::vector<std::unique_ptr<Program>> evaluation_chunks;
   StepPlan evaluation;
   std::vector<MemoryPlan> evaluation_memory;
 
@@ -60,6 +62,9 @@ struct RankPlan {
   // FLOPs of the matrix products that the mathematics needs for one token, forward and backward, over the
   // whole model.
   double flops_per_token = 0;
+
+  // Whether the loss is computed here.
+  bool has_loss() const { return chunks.back()->loss_sum != kNoValue; }
 
   // The table of memory by category, for people.
   std::string MemoryTable() const;
@@ -73,12 +78,17 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
 AxisSizes MeshSizes(const Config& config);
 Precision PrecisionOf(const Config& config);
 
-// The blocks [first, end) of pipeline stage `stage`: as even as it goes, the earlier stages taking the rest.
+PipelinePlace PlaceOf(const Config& config, int stage);
+inline StageLinks LinksOf(const Config& config) {
+  return LinksOf(PlaceOf(config, 0));
+}
+
+// The blocks [first, end) of the chunk at `position`: as even as it goes, the earlier ones taking the rest.
 struct BlockRange {
   int first;
   int end;
 };
-BlockRange StageBlocks(int num_blocks, int num_stages, int stage);
+BlockRange BlocksAt(int num_blocks, int num_positions, int position);
 
 }  // namespace trireme
 

@@ -41,7 +41,7 @@ int AgreeOn(const absl::Status& status, Communicator& world) {
 
 int OpenPlace(const Config& config, const LaunchEnvironment& environment, Communicator& world,
               RunPlace* place) {
-  absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, MeshSizes(config));
+  absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, MeshSizes(config), LinksOf(config));
   if (!mesh.ok()) {  // every rank finds the same
     if (world.rank() == 0) PrintError(mesh.status());
     return kExitConfig;
@@ -56,7 +56,8 @@ int OpenPlace(const Config& config, const LaunchEnvironment& environment, Commun
   absl::StatusOr<std::unique_ptr<Communicator>> device_world = ConnectDevices(world, *place->device);
   if (const int code = AgreeOn(device_world.status(), world); code != kExitFinished) return code;
   place->device_world = *std::move(device_world);
-  absl::StatusOr<std::unique_ptr<Mesh>> device_mesh = Mesh::Create(*place->device_world, MeshSizes(config));
+  absl::StatusOr<std::unique_ptr<Mesh>> device_mesh =
+      Mesh::Create(*place->device_world, MeshSizes(config), LinksOf(config));
   if (const int code = AgreeOn(device_mesh.status(), world); code != kExitFinished) return code;
   place->device_mesh = *std::move(device_mesh);
   return kExitFinished;

@@ -5,19 +5,31 @@
 #include <algorithm>
 
 namespace trireme {
+namespace {
+
+std::vector<const Program*> Pointers(const std::vector<std::unique_ptr<Program>>& programs) {
+  std::vector<const Program*> pointers;
+  for (const std::unique_ptr<Program>& program : programs) pointers.push_back(program.get());
+  return pointers;
+}
+
+}  // namespace
 
 Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
     : plan_(plan),
       mesh_(mesh),
       device_mesh_(device_mesh),
       device_(device),
-      store_(*plan.chunk, plan.buckets, *plan.update, plan.update_options) {
+      store_(Pointers(plan.chunks), plan.buckets, *plan.update, plan.update_options) {
   store_.Allocate(device);
   slots_ = device.Allocate(plan.slot_bytes);
   transient_ = device.Allocate(plan.transient_bytes);
-  step_ = MakeExecutor(plan.step, plan.step_memory, {store_.BindChunk(*plan.chunk), store_.BindUpdate()});
-  evaluation_ =
-      MakeExecutor(plan.evaluation, plan.evaluation_memory, {store_.BindChunk(*plan.evaluation_chunk)});
+  std::vector<Bindings> of_step, of_evaluation;
+  for (const auto& chunk : plan.chunks) of_step.push_back(store_.BindChunk(*chunk));
+  of_step.push_back(store_.BindUpdate());
+  for (const auto& chunk : plan.evaluation_chunks) of_evaluation.push_back(store_.BindChunk(*chunk));
+  step_ = MakeExecutor(plan.step, plan.step_memory, std::move(of_step));
+  evaluation_ = MakeExecutor(plan.evaluation, plan.evaluation_memory, std::move(of_evaluation));
 
   const BatchGeometry& batch = plan.batch;
   losses_ = static_cast<double*>(
@@ -30,6 +42,9 @@ Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
     lo_.push_back(static_cast<int32_t>(t - t % batch.sequence_length));
   }
   token_index_.resize(tokens);
+  const KeptSamples room = {std::vector<int32_t>(tokens), std::vector<int32_t>(tokens),
+                            std::vector<int64_t>(batch.micro_batch)};
+  kept_.assign(batch.num_micro_batches, room);
 }
 
 std::unique_ptr<Executor> Trainer::MakeExecutor(const StepPlan& step, const std::vector<MemoryPlan>& memory,
@@ -43,10 +58,13 @@ std::unique_ptr<Executor> Trainer::MakeExecutor(const StepPlan& step, const std:
     if (plan_.mesh[axis] > 1) options.axes[static_cast<int>(axis)] = &device_mesh_.along(axis);
   }
   options.channels.resize(kReductions);
-  options.channels[kFromPrevious] = device_mesh_.activation_from_previous().communicator;
-  options.channels[kToNext] = device_mesh_.activation_to_next().communicator;
-  options.channels[kFromNext] = device_mesh_.gradient_from_next().communicator;
-  options.channels[kToPrevious] = device_mesh_.gradient_to_previous().communicator;
+  for (const bool turned : {false, true}) {
+    Communicator** const channels = &options.channels[turned ? kTurned : 0];
+    channels[kFromPrevious] = device_mesh_.activation_from_previous(turned).communicator;
+    channels[kToNext] = device_mesh_.activation_to_next(turned).communicator;
+    channels[kFromNext] = device_mesh_.gradient_from_next(turned).communicator;
+    channels[kToPrevious] = device_mesh_.gradient_to_previous(turned).communicator;
+  }
   options.channels[kHomes] = device_mesh_.embedding_homes();
   options.channels[kWorld] = &device_mesh_.world();
   for (AxisSet axes : ReductionGroups(plan_.buckets)) options.channels.push_back(&device_mesh_.along(axes));
@@ -70,7 +88,26 @@ void Trainer::GatherParameters() {
   device_.Synchronize(0);
 }
 
-void Trainer::Fill(const Program& program, const Samples& samples,
+void Trainer::Run(Executor& executor, const StepPlan& step, const ReadSamples& read) {
+  num_kept_ = 0;
+  executor.Run(
+      [&](int m, int program, const auto& inputs) { Fill(*step.programs[program], Keep(m, read), inputs); },
+      losses_);
+}
+
+// Chunks come to the micro-batches in orders of their own, and to each micro-batch again.
+const Trainer::KeptSamples& Trainer::Keep(int micro_batch, const ReadSamples& read) {
+  for (; num_kept_ <= micro_batch; ++num_kept_) {
+    const Samples samples = read(num_kept_);
+    KeptSamples& kept = kept_[num_kept_];
+    std::copy_n(samples.inputs, kept.inputs.size(), kept.inputs.begin());
+    std::copy_n(samples.labels, kept.labels.size(), kept.labels.begin());
+    std::copy_n(samples.sample_ids, kept.sample_ids.size(), kept.sample_ids.begin());
+  }
+  return kept_[micro_batch];
+}
+
+void Trainer::Fill(const Program& program, const KeptSamples& samples,
                    const std::vector<std::pair<ValueId, void*>>& inputs) {
   const int64_t length = plan_.batch.sequence_length;
   for (int64_t t = 0; t < token_index_.size(); ++t) {
@@ -79,8 +116,8 @@ void Trainer::Fill(const Program& program, const Samples& samples,
   for (const auto& [id, address] : inputs) {
     if (address == nullptr) continue;
     const Value& value = program.value(id);
-    const void* from = value.name == "ids"                ? static_cast<const void*>(samples.inputs)
-                       : value.name == "targets"          ? static_cast<const void*>(samples.labels)
+    const void* from = value.name == "ids"                ? static_cast<const void*>(samples.inputs.data())
+                       : value.name == "targets"          ? static_cast<const void*>(samples.labels.data())
                        : value.name == "positions"        ? static_cast<const void*>(positions_.data())
                        : value.name == "stream_positions" ? static_cast<const void*>(positions_.data())
                        : value.name == "lo"               ? static_cast<const void*>(lo_.data())
@@ -97,7 +134,7 @@ StepResult Trainer::Step(double learning_rate, const ReadSamples& read) {
   inputs[kLearningRate] = learning_rate;
   inputs[kTokens] = static_cast<double>(plan_.batch.tokens());
   device_.CopyToDevice(store_.step_inputs(), inputs, sizeof(inputs), 0);
-  step_->Run([&](int m, int, const auto& addresses) { Fill(*plan_.chunk, read(m), addresses); }, losses_);
+  Run(*step_, plan_.step, read);
   StepResult result;
   result.loss = LossSum() / static_cast<double>(plan_.batch.tokens());
   device_.CopyToHost(factors_, store_.step_factors(), kNumStepFactors * sizeof(double), 0);
@@ -108,8 +145,7 @@ StepResult Trainer::Step(double learning_rate, const ReadSamples& read) {
 }
 
 double Trainer::EvaluateSum(const ReadSamples& read) {
-  evaluation_->Run(
-      [&](int m, int, const auto& addresses) { Fill(*plan_.evaluation_chunk, read(m), addresses); }, losses_);
+  Run(*evaluation_, plan_.evaluation, read);
   return LossSum();
 }
 
@@ -119,8 +155,7 @@ double Trainer::EvaluateSum(const ReadSamples& read) {
 double Trainer::LossSum() {
   const BatchGeometry& batch = plan_.batch;
   std::fill(loss_table_.begin(), loss_table_.end(), 0.0);
-  const bool has_loss = plan_.chunk->loss_sum != kNoValue;
-  if (has_loss && plan_.coordinate[Axis::kTp] == 0) {
+  if (plan_.has_loss() && plan_.coordinate[Axis::kTp] == 0) {
     for (int64_t m = 0; m < batch.num_micro_batches; ++m) {
       loss_table_[m * batch.num_replicas + batch.replica] = losses_[m];
     }

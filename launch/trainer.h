@@ -29,7 +29,8 @@ struct StepResult {
 
 class Trainer {
  public:
-  // Gives the samples of micro-batch m of this rank's replica. Called in the order of the schedule.
+  // Gives the samples of micro-batch m of this rank's replica. Called once for each of a step, by ascending
+  // number.
   using ReadSamples = std::function<Samples(int micro_batch)>;
 
   // Collective. Allocates everything that training will use. `mesh` moves what lies in host memory,
@@ -56,7 +57,17 @@ class Trainer {
  private:
   std::unique_ptr<Executor> MakeExecutor(const StepPlan& step, const std::vector<MemoryPlan>& memory,
                                          std::vector<Bindings> bindings);
-  void Fill(const Program& program, const Samples& samples,
+  // One micro-batch's samples, kept for the chunks that come to it later in the step.
+  struct KeptSamples {
+    std::vector<int32_t> inputs;
+    std::vector<int32_t> labels;
+    std::vector<int64_t> sample_ids;
+  };
+
+  // Runs the list, filling inputs with what `read` gives.
+  void Run(Executor& executor, const StepPlan& step, const ReadSamples& read);
+  const KeptSamples& Keep(int micro_batch, const ReadSamples& read);
+  void Fill(const Program& program, const KeptSamples& samples,
             const std::vector<std::pair<ValueId, void*>>& inputs);
   double LossSum();
 
@@ -73,6 +84,8 @@ class Trainer {
   double* losses_ = nullptr;        // of this rank's micro-batches
   double* factors_ = nullptr;       // the last step's, [kNumStepFactors]
   std::vector<double> loss_table_;  // of all micro-batches of the mesh, each with one writer
+  std::vector<KeptSamples> kept_;   // of the step's micro-batches
+  int num_kept_ = 0;
   std::vector<int32_t> positions_;  // of a micro-batch's tokens
   std::vector<int32_t> lo_;
   std::vector<int64_t> token_index_;

@@ -39,8 +39,9 @@ AxisSet AxesWith(const Layout& layout, Placement placement) {
 constexpr int kWholeChunk = -1;
 
 std::string NameOf(const Program& chunk, const Bucket& bucket, int segment) {
+  const std::string vectors = bucket.chunk > 0 ? absl::StrCat("vectors of chunk ", bucket.chunk) : "vectors";
   return absl::StrCat(
-      segment == kWholeChunk ? "vectors" : chunk.segments[segment].name,
+      segment == kWholeChunk ? vectors : chunk.segments[segment].name,
       bucket.same_over == AxisSet() ? "" : absl::StrCat(" (same on ", Name(bucket.same_over), ")"),
       bucket.reduced_over.Contains(Axis::kTp) ? " (summed over tp)" : "", bucket.tied ? " (tied)" : "");
 }
@@ -54,11 +55,39 @@ bool Bucket::CountsAt(const AxisSizes& coordinate) const {
   return !tied || coordinate[Axis::kPp] == 0;
 }
 
-std::vector<Bucket> MakeBuckets(const Program& chunk, const AxisSizes& mesh,
+namespace {
+
+// The name that finds a group of parameters in other programs.
+const std::string& NameOf(const ParameterGroup& group) {
+  return group.parts[0].name;
+}
+
+bool IsShared(const std::vector<const Program*>& chunks, int chunk, const ParameterGroup& group) {
+  for (int earlier = 0; earlier < chunk; ++earlier) {
+    for (const ParameterGroup& other : chunks[earlier]->parameters) {
+      if (NameOf(other) == NameOf(group)) return true;
+    }
+  }
+  return false;
+}
+
+void AlwaysAccumulate(Program& chunk, ValueId gradient) {
+  for (Segment& segment : chunk.segments) {
+    for (Op& op : segment.ops) {
+      if (std::find(op.outputs.begin(), op.outputs.end(), gradient) != op.outputs.end())
+        op.always_accumulates = true;
+    }
+  }
+}
+
+// Those of one chunk.
+std::vector<Bucket> MakeBuckets(const std::vector<const Program*>& chunks, int number, const AxisSizes& mesh,
                                 const std::string& tied_parameter) {
+  const Program& chunk = *chunks[number];
   std::map<std::tuple<int, bool, unsigned, unsigned, bool>, Bucket> by_key;
   for (int g = 0; g < chunk.parameters.size(); ++g) {
     const ParameterGroup& group = chunk.parameters[g];
+    if (IsShared(chunks, number, group)) continue;
     const Value& value = chunk.value(group.value);
     for (Axis axis : {Axis::kDp, Axis::kCp}) {
       CHECK(value.layout[axis] == kReplicate) << value.name << " is " << value.layout.ToString();
@@ -70,6 +99,7 @@ std::vector<Bucket> MakeBuckets(const Program& chunk, const AxisSizes& mesh,
     const int segment = decays ? group.segment : kWholeChunk;
     Bucket& bucket = by_key[{segment, decays, same_over.bits(), reduced_over.bits(), tied}];
     if (bucket.members.empty()) {
+      bucket.chunk = number;
       bucket.compute = value.dtype;
       bucket.decays = decays;
       bucket.reduced_over = reduced_over;
@@ -90,6 +120,30 @@ std::vector<Bucket> MakeBuckets(const Program& chunk, const AxisSizes& mesh,
   }
   std::stable_sort(buckets.begin(), buckets.end(),
                    [](const Bucket& a, const Bucket& b) { return a.last_segment < b.last_segment; });
+  return buckets;
+}
+
+}  // namespace
+
+void ShareParameters(const std::vector<Program*>& chunks) {
+  for (size_t later = 1; later < chunks.size(); ++later) {
+    for (const ParameterGroup& shared : chunks[later]->parameters) {
+      for (size_t earlier = 0; earlier < later; ++earlier) {
+        for (const ParameterGroup& group : chunks[earlier]->parameters) {
+          if (NameOf(group) == NameOf(shared)) AlwaysAccumulate(*chunks[earlier], group.gradient);
+        }
+      }
+    }
+  }
+}
+
+std::vector<Bucket> MakeBuckets(const std::vector<const Program*>& chunks, const AxisSizes& mesh,
+                                const std::string& tied_parameter) {
+  std::vector<Bucket> buckets;
+  for (int chunk = static_cast<int>(chunks.size()) - 1; chunk >= 0; --chunk) {
+    for (Bucket& bucket : MakeBuckets(chunks, chunk, mesh, tied_parameter))
+      buckets.push_back(std::move(bucket));
+  }
   return buckets;
 }
 

@@ -17,11 +17,12 @@ namespace trireme {
 // always zero.
 struct Bucket {
   struct Member {
-    int group;       // index into Program::parameters
+    int group;       // index into Program::parameters of the bucket's chunk
     int64_t offset;  // elements from the bucket's start
   };
 
   std::string name;
+  int chunk = 0;                // whose parameters they are, of this rank's chunks
   DType compute = DType::kF32;  // of the copies that the chunk reads
   bool decays = true;           // weight decay applies (matrices)
   // The axes on which the parameters are Replicate, and so their gradients Partial: those that gradients are
@@ -42,9 +43,15 @@ struct Bucket {
   bool CountsAt(const AxisSizes& coordinate) const;
 };
 
-// The buckets of a chunk, in the order in which backward completes their gradients. `tied_parameter`: the
-// name of the parameter that another stage holds as well; "" for none.
-std::vector<Bucket> MakeBuckets(const Program& chunk, const AxisSizes& mesh,
+// What several chunks of one rank hold (the embedding that is the head too, where one rank has both ends of
+// the model) is kept once, by the first of them. Of its gradient, a later chunk's backward writes the first
+// part of each micro-batch, and the first chunk's adds to it: this makes it so. Call it before anything else
+// sees them.
+void ShareParameters(const std::vector<Program*>& chunks);
+
+// The buckets of a rank's chunks, in the order in which backward completes their gradients: the last chunk
+// first. `tied_parameter`: the name of the parameter that another stage holds as well; "" for none.
+std::vector<Bucket> MakeBuckets(const std::vector<const Program*>& chunks, const AxisSizes& mesh,
                                 const std::string& tied_parameter);
 
 // The sets of axes that buckets are reduced over, each once, in the order of the buckets.

@@ -35,7 +35,7 @@ const Bucket& Find(const std::vector<Bucket>& buckets, const std::string& name) 
 
 TEST(BucketTest, MatricesGoByBlockAndVectorsTogetherInTheOrderOfBackward) {
   const TestChunk chunk({});
-  EXPECT_THAT(Names(MakeBuckets(chunk.program(), Replicas(chunk, 1), "")),
+  EXPECT_THAT(Names(MakeBuckets({&chunk.program()}, Replicas(chunk, 1), "")),
               ElementsAre("head", "block 1", "vectors", "vectors (same on tp)", "block 0", "embedding"));
 }
 
@@ -43,7 +43,7 @@ TEST(BucketTest, EveryParameterLiesInOneBucketOnceWithoutOverlap) {
   for (int tp : {1, 2, 3}) {
     const TestChunk chunk({.tp = tp});
     std::vector<int> seen(chunk.program().parameters.size(), 0);
-    for (const Bucket& bucket : MakeBuckets(chunk.program(), Replicas(chunk, 3), "")) {
+    for (const Bucket& bucket : MakeBuckets({&chunk.program()}, Replicas(chunk, 3), "")) {
       int64_t end = 0;
       for (const Bucket::Member& member : bucket.members) {
         EXPECT_GE(member.offset, end) << bucket.name;
@@ -61,7 +61,7 @@ TEST(BucketTest, EveryParameterLiesInOneBucketOnceWithoutOverlap) {
 TEST(BucketTest, SizesDivideIntoWholeCacheLinesOnEveryShard) {
   const TestChunk chunk({});
   for (int num_shards : {1, 2, 3, 5, 7}) {
-    for (const Bucket& bucket : MakeBuckets(chunk.program(), Replicas(chunk, num_shards), "")) {
+    for (const Bucket& bucket : MakeBuckets({&chunk.program()}, Replicas(chunk, num_shards), "")) {
       EXPECT_EQ(bucket.size % (num_shards * 32), 0) << bucket.name;
       EXPECT_EQ(bucket.shard_size() * num_shards, bucket.size);
     }
@@ -70,7 +70,7 @@ TEST(BucketTest, SizesDivideIntoWholeCacheLinesOnEveryShard) {
 
 TEST(BucketTest, ABucketIsCompleteAfterTheLastSegmentThatAddsToIt) {
   const TestChunk chunk({});
-  for (const Bucket& bucket : MakeBuckets(chunk.program(), Replicas(chunk, 1), "")) {
+  for (const Bucket& bucket : MakeBuckets({&chunk.program()}, Replicas(chunk, 1), "")) {
     ASSERT_GE(bucket.last_segment, 0);
     int last = -1;
     for (const Bucket::Member& member : bucket.members) {
@@ -89,7 +89,7 @@ TEST(BucketTest, ABucketIsCompleteAfterTheLastSegmentThatAddsToIt) {
 
 TEST(BucketTest, TheEmbeddingTiedToTheHeadOfThisStageIsCompleteWithTheEmbedding) {
   const TestChunk chunk({.ties_head = true});
-  const std::vector<Bucket> buckets = MakeBuckets(chunk.program(), Replicas(chunk, 1), "");
+  const std::vector<Bucket> buckets = MakeBuckets({&chunk.program()}, Replicas(chunk, 1), "");
   const Bucket& embedding = Find(buckets, "embedding");
   EXPECT_EQ(chunk.program().segments[embedding.last_segment].name, "embedding");
   EXPECT_FALSE(embedding.tied);
@@ -97,7 +97,7 @@ TEST(BucketTest, TheEmbeddingTiedToTheHeadOfThisStageIsCompleteWithTheEmbedding)
 
 TEST(BucketTest, AParameterWithTwoHomesHasABucketOfItsOwn) {
   const TestChunk chunk({.ties_head = true});
-  const std::vector<Bucket> buckets = MakeBuckets(chunk.program(), Replicas(chunk, 2), "embedding.weight");
+  const std::vector<Bucket> buckets = MakeBuckets({&chunk.program()}, Replicas(chunk, 2), "embedding.weight");
   const Bucket& tied = Find(buckets, "embedding (tied)");
   EXPECT_TRUE(tied.tied);
   EXPECT_EQ(tied.members.size(), 1);
@@ -106,7 +106,7 @@ TEST(BucketTest, AParameterWithTwoHomesHasABucketOfItsOwn) {
 
 TEST(BucketTest, OnlyMatricesDecayAndHaveTheComputeDType) {
   const TestChunk chunk({.compute = DType::kBF16});
-  for (const Bucket& bucket : MakeBuckets(chunk.program(), Replicas(chunk, 1), "")) {
+  for (const Bucket& bucket : MakeBuckets({&chunk.program()}, Replicas(chunk, 1), "")) {
     const bool vectors = bucket.name.rfind("vectors", 0) == 0;
     EXPECT_EQ(bucket.decays, !vectors) << bucket.name;
     EXPECT_EQ(bucket.compute, vectors ? DType::kF32 : DType::kBF16) << bucket.name;
@@ -115,7 +115,7 @@ TEST(BucketTest, OnlyMatricesDecayAndHaveTheComputeDType) {
 
 TEST(BucketTest, WhatTpSharesIsApartFromWhatItShards) {
   const TestChunk chunk({.tp = 2});
-  for (const Bucket& bucket : MakeBuckets(chunk.program(), Replicas(chunk, 1), "")) {
+  for (const Bucket& bucket : MakeBuckets({&chunk.program()}, Replicas(chunk, 1), "")) {
     for (const Bucket::Member& member : bucket.members) {
       const Value& value = chunk.program().value(chunk.program().parameters[member.group].value);
       EXPECT_EQ(value.layout[Axis::kTp] == kInvariant, bucket.same_over == AxisSet(Axis::kTp)) << value.name;
@@ -137,7 +137,7 @@ TEST(BucketTest, WhatIsReplicateOnTpIsReducedAndSharedOverTpToo) {
   vector("gain", kReplicate);
   vector("bias", kInvariant);
   vector("column bias", Shard(0));
-  const std::vector<Bucket> buckets = MakeBuckets(program, mesh, "");
+  const std::vector<Bucket> buckets = MakeBuckets({&program}, mesh, "");
   EXPECT_THAT(Names(buckets),
               testing::UnorderedElementsAre("vectors (summed over tp)", "vectors (same on tp)", "vectors"));
   const Bucket& gain = Find(buckets, "vectors (summed over tp)");
@@ -161,7 +161,37 @@ TEST(BucketDeathTest, AParameterThatIsNotReplicateOverTheTokensAborts) {
   Recorder recorder(&program, {}, {});
   recorder.BeginSegment("block", Region::kForward);
   recorder.Parameters({{.name = "w", .global_shape = {4, 4}, .layout = {kInvariant, kInvariant}}});
-  EXPECT_DEATH(MakeBuckets(program, {}, ""), "w is I.I.I");
+  EXPECT_DEATH(MakeBuckets({&program}, {}, ""), "w is I.I.I");
+}
+
+// One rank with both ends of the model: the head's matrix is the embedding's.
+TEST(BucketTest, WhatTwoChunksHoldIsInTheBucketsOfTheFirst) {
+  TestChunk first({.has_output = true});
+  Program head = TestChunk({.has_input = true}).program();
+  for (ParameterGroup& group : head.parameters) {
+    for (Parameter& part : group.parts) {
+      part.name = part.name == "head.weight" ? "embedding.weight" : "second " + part.name;
+    }
+  }
+  Program embedding = first.program();
+  ShareParameters({&embedding, &head});
+  int found = 0, chunk = 1;
+  for (const Bucket& bucket : MakeBuckets({&embedding, &head}, Replicas(first, 1), "")) {
+    EXPECT_LE(bucket.chunk, chunk) << "the last chunk's come first";
+    chunk = bucket.chunk;
+    for (const Bucket::Member& member : bucket.members) {
+      const Program& program = chunk == 0 ? embedding : head;
+      if (program.parameters[member.group].parts[0].name != "embedding.weight") continue;
+      EXPECT_EQ(chunk, 0);
+      ++found;
+      for (const Op& op : program.segments[bucket.last_segment].ops) {
+        if (op.outputs[0] == program.parameters[member.group].gradient) {
+          EXPECT_TRUE(op.always_accumulates);
+        }
+      }
+    }
+  }
+  EXPECT_EQ(found, 1);
 }
 
 }  // namespace

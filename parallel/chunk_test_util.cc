@@ -116,11 +116,12 @@ TestStore::TestStore(const TestChunkOptions& chunk, int zero_stage, int dp, int 
                      int dp_coordinate, const std::string& tied_parameter)
     : chunk_(chunk),
       device_(1),
-      buckets_(MakeBuckets(chunk_.program(), WithDp(chunk_.mesh(), dp), tied_parameter)) {
+      buckets_(MakeBuckets({&chunk_.program()}, WithDp(chunk_.mesh(), dp), tied_parameter)) {
   const UpdateOptions options =
       UpdateOf(chunk, WithDp(chunk_.mesh(), dp), zero_stage, tp_coordinate, dp_coordinate);
   update_ = RecordUpdate(buckets_, options);
-  store_ = std::make_unique<ParameterStore>(chunk_.program(), buckets_, update_, options);
+  store_ = std::make_unique<ParameterStore>(std::vector<const Program*>{&chunk_.program()}, buckets_, update_,
+                                            options);
   store_->Allocate(device_);
 }
 

@@ -26,6 +26,11 @@ int GroupNumber(AxisSizes coordinate, const AxisSizes& sizes, AxisSet axes) {
 
 }  // namespace
 
+StageLinks LinksOf(const PipelinePlace& place) {
+  if (place.num_chunks == 1) return StageLinks::kLine;
+  return place.turns ? StageLinks::kBothWays : StageLinks::kRing;
+}
+
 AxisSizes CoordinateOf(int rank, const AxisSizes& sizes) {
   AxisSizes coordinate;
   for (int i = kNumAxes - 1; i >= 0; --i) {
@@ -41,7 +46,8 @@ int RankOf(const AxisSizes& coordinate, const AxisSizes& sizes) {
   return rank;
 }
 
-absl::StatusOr<std::unique_ptr<Mesh>> Mesh::Create(Communicator& world, const AxisSizes& sizes) {
+absl::StatusOr<std::unique_ptr<Mesh>> Mesh::Create(Communicator& world, const AxisSizes& sizes,
+                                                   StageLinks links) {
   int64_t product = 1;
   for (Axis axis : kAllAxes) {
     if (sizes[axis] < 1) {
@@ -55,10 +61,10 @@ absl::StatusOr<std::unique_ptr<Mesh>> Mesh::Create(Communicator& world, const Ax
                                                    " ranks, and ", world.size(),
                                                    " were started; change mesh.* or the number of ranks"));
   }
-  return std::unique_ptr<Mesh>(new Mesh(world, sizes));
+  return std::unique_ptr<Mesh>(new Mesh(world, sizes, links));
 }
 
-Mesh::Mesh(Communicator& world, const AxisSizes& sizes)
+Mesh::Mesh(Communicator& world, const AxisSizes& sizes, StageLinks links)
     : world_(world), sizes_(sizes), coordinate_(CoordinateOf(world.rank(), sizes)) {
   const AxisSet whole = WithoutTrivialAxes(kEveryAxis);
   along_[0] = std::make_unique<SelfCommunicator>();
@@ -68,7 +74,7 @@ Mesh::Mesh(Communicator& world, const AxisSizes& sizes)
       along_[bits] = world_.Split(GroupNumber(coordinate_, sizes_, axes), world_.rank());
     }
   }
-  if (sizes_[Axis::kPp] > 1) ConnectStages();
+  if (sizes_[Axis::kPp] > 1) ConnectStages(links);
 }
 
 AxisSet Mesh::WithoutTrivialAxes(AxisSet axes) const {
@@ -86,30 +92,41 @@ Communicator& Mesh::along(AxisSet axes) const {
 }
 
 // Every boundary between two stages gets a pair of ranks for each direction. A rank belongs to two
-// boundaries, so the even ones are split off first, then the odd ones.
-void Mesh::ConnectStages() {
-  const int stage = coordinate_[Axis::kPp];
-  const int last = sizes_[Axis::kPp] - 1;
-  const int others = world_.size() / sizes_[Axis::kPp];
-  const int line = GroupNumber(coordinate_, sizes_, AxisSet(Axis::kPp));
-  for (int parity = 0; parity < 2; ++parity) {
-    const bool is_earlier = stage % 2 == parity;
-    const int boundary = is_earlier ? stage : stage - 1;
-    const int color = boundary < 0 || boundary >= last ? -1 : boundary * others + line;
-    std::unique_ptr<Communicator> activations = world_.Split(color, stage);
-    std::unique_ptr<Communicator> gradients = world_.Split(color, stage);
-    if (color < 0) continue;
-    if (is_earlier) {
-      activation_to_next_ = {activations.get(), 1};
-      gradient_from_next_ = {gradients.get(), 1};
-    } else {
-      activation_from_previous_ = {activations.get(), 0};
-      gradient_to_previous_ = {gradients.get(), 0};
-    }
-    pairs_.push_back(std::move(activations));
-    pairs_.push_back(std::move(gradients));
+// boundaries, so the even ones are split off first, then the odd ones, then that between the last stage and
+// the first.
+void Mesh::ConnectStages(StageLinks links) {
+  const int num_stages = sizes_[Axis::kPp], stage = coordinate_[Axis::kPp];
+  for (int round = 0; round < 2; ++round) {
+    Connect(round, false, num_stages - 1);
+    if (links == StageLinks::kBothWays) Connect(round, true, num_stages - 1);
   }
-  embedding_homes_ = world_.Split(stage == 0 || stage == last ? line : -1, stage);
+  if (links == StageLinks::kRing) Connect(2, false, num_stages);
+  const int line = GroupNumber(coordinate_, sizes_, AxisSet(Axis::kPp));
+  embedding_homes_ = world_.Split(stage == 0 || stage == num_stages - 1 ? line : -1, stage);
+}
+
+// Boundary b lies between stage b and the next. Rounds 0 and 1: the even and the odd ones; round 2: the last
+// of num_boundaries.
+void Mesh::Connect(int round, bool turned, int num_boundaries) {
+  const int num_stages = sizes_[Axis::kPp], stage = coordinate_[Axis::kPp];
+  const int line = GroupNumber(coordinate_, sizes_, AxisSet(Axis::kPp));
+  const auto is_of_round = [&](int boundary) {
+    if (boundary < 0 || boundary >= num_boundaries) return false;
+    return round == 2 ? boundary == num_boundaries - 1 : boundary % 2 == round;
+  };
+  const int behind = stage, before = (stage + num_stages - 1) % num_stages;
+  const bool is_earlier = is_of_round(behind), is_later = is_of_round(before);
+  const int boundary = is_earlier ? behind : before;
+  const int color = is_earlier || is_later ? boundary * (world_.size() / num_stages) + line : -1;
+  // Rank 0 is where activations come from.
+  const bool is_upstream = is_earlier != turned;
+  std::unique_ptr<Communicator> activations = world_.Split(color, is_upstream ? 0 : 1);
+  std::unique_ptr<Communicator> gradients = world_.Split(color, is_upstream ? 0 : 1);
+  if (color < 0) return;
+  const int peer = is_upstream ? 1 : 0;
+  (is_upstream ? downstream_ : upstream_)[turned] = {{activations.get(), peer}, {gradients.get(), peer}};
+  pairs_.push_back(std::move(activations));
+  pairs_.push_back(std::move(gradients));
 }
 
 std::string Mesh::ToString() const {

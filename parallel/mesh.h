@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "parallel/axis_set.h"
+#include "parallel/schedule.h"
 #include "runtime/axis.h"
 #include "runtime/communicator.h"
 
@@ -26,11 +27,18 @@ struct PipelineChannel {
   int peer = -1;  // rank in `communicator`
 };
 
+// Which stages exchange activations: each with the next; the last with the first too, where stages hold
+// several chunks; or each with the next in both directions, where odd chunks run backwards
+// (PipelinePlace::turns).
+enum class StageLinks { kLine, kRing, kBothWays };
+StageLinks LinksOf(const PipelinePlace& place);
+
 // Not thread-safe, as its communicators are not. `world` must outlive it.
 class Mesh {
  public:
   // Collective over `world`. Refuses sizes below 1, and sizes whose product is not the number of ranks.
-  static absl::StatusOr<std::unique_ptr<Mesh>> Create(Communicator& world, const AxisSizes& sizes);
+  static absl::StatusOr<std::unique_ptr<Mesh>> Create(Communicator& world, const AxisSizes& sizes,
+                                                      StageLinks links = StageLinks::kLine);
 
   const AxisSizes& sizes() const { return sizes_; }
   const AxisSizes& coordinate() const { return coordinate_; }
@@ -41,11 +49,14 @@ class Mesh {
   Communicator& along(AxisSet axes) const;
   Communicator& along(Axis axis) const { return along(AxisSet(axis)); }
 
-  // Activations travel to the next stage, their gradients back.
-  PipelineChannel activation_from_previous() const { return activation_from_previous_; }
-  PipelineChannel activation_to_next() const { return activation_to_next_; }
-  PipelineChannel gradient_from_next() const { return gradient_from_next_; }
-  PipelineChannel gradient_to_previous() const { return gradient_to_previous_; }
+  // Activations travel to the next stage (on a ring: from the last to the first), their gradients back.
+  // `turned`: of chunks that run from the last stage to the first, whose next stage is the one before.
+  PipelineChannel activation_from_previous(bool turned = false) const {
+    return upstream_[turned].activations;
+  }
+  PipelineChannel activation_to_next(bool turned = false) const { return downstream_[turned].activations; }
+  PipelineChannel gradient_from_next(bool turned = false) const { return downstream_[turned].gradients; }
+  PipelineChannel gradient_to_previous(bool turned = false) const { return upstream_[turned].gradients; }
 
   // The first stage (rank 0) and the last (rank 1), which both hold a tied embedding; null on the stages
   // between and where there is but one stage.
@@ -55,9 +66,16 @@ class Mesh {
   std::string ToString() const;
 
  private:
-  Mesh(Communicator& world, const AxisSizes& sizes);
+  Mesh(Communicator& world, const AxisSizes& sizes, StageLinks links);
 
-  void ConnectStages();
+  // What a boundary between two stages has.
+  struct Link {
+    PipelineChannel activations;
+    PipelineChannel gradients;
+  };
+
+  void ConnectStages(StageLinks links);
+  void Connect(int round, bool turned, int num_boundaries);
   AxisSet WithoutTrivialAxes(AxisSet axes) const;
 
   Communicator& world_;
@@ -67,10 +85,9 @@ class Mesh {
   // world.
   std::array<std::unique_ptr<Communicator>, AxisSet::kNumSets> along_;
   std::vector<std::unique_ptr<Communicator>> pairs_;  // behind the channels
-  PipelineChannel activation_from_previous_;
-  PipelineChannel activation_to_next_;
-  PipelineChannel gradient_from_next_;
-  PipelineChannel gradient_to_previous_;
+  // By whether for turned chunks.
+  std::array<Link, 2> upstream_;
+  std::array<Link, 2> downstream_;
   std::unique_ptr<Communicator> embedding_homes_;
 };
 

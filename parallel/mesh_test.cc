@@ -80,6 +80,42 @@ TEST(MeshTest, AxesOfSizeOneNeedNoCommunicatorOfTheirOwn) {
   });
 }
 
+// Who is at the other end of the four channels: every rank sends its world rank.
+std::vector<int32_t> Neighbours(Mesh& mesh, bool turned) {
+  const int32_t mine = mesh.world().rank();
+  std::vector<int32_t> found(2, -1);
+  std::vector<std::pair<Communicator*, Communicator::Ticket>> under_way;
+  for (PipelineChannel channel : {mesh.activation_to_next(turned), mesh.gradient_to_previous(turned)}) {
+    if (channel.communicator == nullptr) continue;
+    under_way.emplace_back(channel.communicator,
+                           channel.communicator->StartSend(&mine, 1, DType::kI32, channel.peer));
+  }
+  int i = 0;
+  for (PipelineChannel channel : {mesh.activation_from_previous(turned), mesh.gradient_from_next(turned)}) {
+    int32_t& into = found[i++];
+    if (channel.communicator == nullptr) continue;
+    under_way.emplace_back(channel.communicator,
+                           channel.communicator->StartReceive(&into, 1, DType::kI32, channel.peer));
+  }
+  for (auto& [communicator, ticket] : under_way) communicator->Wait(ticket);
+  return found;
+}
+
+TEST(MeshTest, ARingAndAVLinkTheStagesThatChunksNeed) {
+  for (int pp : {1, 2, 3, 4, 5}) {
+    RunThreadRanks(pp * 2, [&](Communicator& world) {
+      const auto ring = Mesh::Create(world, Sizes(pp, 2, 1, 1), StageLinks::kRing);
+      const int stage = world.rank() / 2, other = world.rank() % 2;
+      const auto rank_of = [&](int s) { return s < 0 || s >= pp ? -1 : s * 2 + other; };
+      const std::vector<int32_t> around = {rank_of((stage + pp - 1) % pp), rank_of((stage + 1) % pp)};
+      EXPECT_EQ(Neighbours(**ring, false), pp == 1 ? (std::vector<int32_t>{-1, -1}) : around);
+      const auto v = Mesh::Create(world, Sizes(pp, 2, 1, 1), StageLinks::kBothWays);
+      EXPECT_EQ(Neighbours(**v, false), (std::vector<int32_t>{rank_of(stage - 1), rank_of(stage + 1)}));
+      EXPECT_EQ(Neighbours(**v, true), (std::vector<int32_t>{rank_of(stage + 1), rank_of(stage - 1)}));
+    });
+  }
+}
+
 TEST(MeshTest, ActivationsReachTheNextStageAndGradientsThePrevious) {
   for (const AxisSizes& sizes : kMeshes) {
     OnMesh(sizes, [&](Mesh& mesh) {

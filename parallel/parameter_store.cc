@@ -3,6 +3,9 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
 
 #include "runtime/random.h"
 
@@ -32,9 +35,9 @@ void Store(void* data, DType dtype, int64_t index, double number) {
 
 }  // namespace
 
-ParameterStore::ParameterStore(const Program& chunk, const std::vector<Bucket>& buckets,
+ParameterStore::ParameterStore(std::vector<const Program*> chunks, const std::vector<Bucket>& buckets,
                                const UpdateProgram& update, const UpdateOptions& options)
-    : chunk_(chunk), buckets_(buckets), update_(update), options_(options) {}
+    : chunks_(std::move(chunks)), buckets_(buckets), update_(update), options_(options) {}
 
 ParameterStore::Bytes ParameterStore::PlannedBytes() const {
   Bytes bytes;
@@ -91,17 +94,20 @@ Bindings ParameterStore::BindUpdate() const {
 }
 
 Bindings ParameterStore::BindChunk(const Program& program) const {
-  Bindings bindings(program.values.size(), nullptr);
-  CHECK_EQ(program.parameters.size(), chunk_.parameters.size());
+  std::map<std::string, std::pair<int, int64_t>> places;  // by a group's first name: bucket and offset
   for (int b = 0; b < buckets_.size(); ++b) {
     for (const Bucket::Member& member : buckets_[b].members) {
-      const ParameterGroup& group = program.parameters[member.group];
-      CHECK_EQ(group.parts[0].name, chunk_.parameters[member.group].parts[0].name);
-      bindings[group.value] = static_cast<char*>(parameters(b)) + member.offset * SizeOf(buckets_[b].compute);
-      if (group.gradient == kNoValue) continue;
-      bindings[group.gradient] =
-          static_cast<char*>(gradients(b)) + member.offset * SizeOf(options_.precision.wide());
+      places[chunks_[buckets_[b].chunk]->parameters[member.group].parts[0].name] = {b, member.offset};
     }
+  }
+  Bindings bindings(program.values.size(), nullptr);
+  for (const ParameterGroup& group : program.parameters) {
+    const auto place = places.find(group.parts[0].name);
+    CHECK(place != places.end()) << "no bucket holds " << group.parts[0].name;
+    const auto [b, offset] = place->second;
+    bindings[group.value] = static_cast<char*>(parameters(b)) + offset * SizeOf(buckets_[b].compute);
+    if (group.gradient == kNoValue) continue;
+    bindings[group.gradient] = static_cast<char*>(gradients(b)) + offset * SizeOf(options_.precision.wide());
   }
   return bindings;
 }
@@ -123,8 +129,9 @@ std::vector<ParameterBox> ParameterStore::Boxes(int b, int64_t begin, int64_t co
   std::vector<ParameterBox> boxes;
   const int64_t end = begin + count;
   for (const Bucket::Member& member : buckets_[b].members) {
-    const ParameterGroup& group = chunk_.parameters[member.group];
-    const int64_t size = chunk_.value(group.value).shape.num_elements();
+    const Program& chunk = *chunks_[buckets_[b].chunk];
+    const ParameterGroup& group = chunk.parameters[member.group];
+    const int64_t size = chunk.value(group.value).shape.num_elements();
     const int64_t from = std::max(begin, member.offset);
     const int64_t to = std::min(end, member.offset + size);
     if (from < to) AppendBoxes(group, from - member.offset, to - member.offset, from - begin, boxes);

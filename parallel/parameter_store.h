@@ -33,9 +33,9 @@ class ParameterStore {
     int64_t total() const { return parameters + gradients + optimizer_state; }
   };
 
-  // `chunk`, `buckets` and `update` belong together and must outlive the store.
-  ParameterStore(const Program& chunk, const std::vector<Bucket>& buckets, const UpdateProgram& update,
-                 const UpdateOptions& options);
+  // `chunks`, `buckets` and `update` belong together and must outlive the store.
+  ParameterStore(std::vector<const Program*> chunks, const std::vector<Bucket>& buckets,
+                 const UpdateProgram& update, const UpdateOptions& options);
 
   // What Allocate will take.
   Bytes PlannedBytes() const;
@@ -53,7 +53,8 @@ class ParameterStore {
   }
   char* OnHost(void* address) const { return host_ + (static_cast<char*>(address) - memory_); }
 
-  // Addresses for the executor. `program`: any program recorded of the same chunk (training or evaluation).
+  // Addresses for the executor. `program`: any program recorded of one of the chunks (training or
+  // evaluation); parameters are found by name.
   Bindings BindChunk(const Program& program) const;
   Bindings BindUpdate() const;
 
@@ -85,7 +86,6 @@ class ParameterStore {
   double* local_norm() const { return static_cast<double*>(At(update_.local_norm)); }
 
   const std::vector<Bucket>& buckets() const { return buckets_; }
-  const Program& chunk() const { return chunk_; }
   const UpdateOptions& options() const { return options_; }
 
  private:
@@ -93,7 +93,7 @@ class ParameterStore {
   void AppendBoxes(const ParameterGroup& group, int64_t begin, int64_t end, int64_t offset,
                    std::vector<ParameterBox>& boxes) const;
 
-  const Program& chunk_;
+  const std::vector<const Program*> chunks_;
   const std::vector<Bucket>& buckets_;
   const UpdateProgram& update_;
   const UpdateOptions options_;

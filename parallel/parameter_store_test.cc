@@ -245,7 +245,7 @@ TEST(ParameterStoreTest, OneHomeSavesATiedParameter) {
   for (int b = 0; b < first.buckets().size(); ++b) EXPECT_TRUE(first.store().saves(b));
   UpdateOptions second = first.store().options();
   second.coordinate[Axis::kPp] = 1;
-  const ParameterStore other(first.chunk().program(), first.buckets(), first.update(), second);
+  const ParameterStore other({&first.chunk().program()}, first.buckets(), first.update(), second);
   for (int b = 0; b < first.buckets().size(); ++b) EXPECT_EQ(other.saves(b), !first.buckets()[b].tied);
 }
 

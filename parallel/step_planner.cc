@@ -3,69 +3,102 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <array>
+#include <deque>
 #include <map>
+#include <utility>
 
 namespace trireme {
 namespace {
 
-constexpr int kChunk = 0;
-constexpr int kUpdate = 1;
+// A chunk's micro-batch.
+using ChunkBatch = std::pair<int, int>;
+
+ChunkBatch BatchOf(const Work& work) {
+  return {work.chunk, work.micro_batch};
+}
+
+Region RegionOf(const Work& work) {
+  if (work.is_forward()) return Region::kForward;
+  return work.kind == Work::kBackwardWeight ? Region::kBackwardWeight : Region::kBackward;
+}
 
 class Planner {
  public:
-  Planner(const Program& chunk, const StageNeighbours& neighbours, int num_micro_batches)
-      : chunk_(chunk), neighbours_(neighbours) {
-    plan_.programs = {&chunk};
+  Planner(const StageChunks& chunks, const std::vector<Work>& schedule, int num_micro_batches)
+      : chunks_(chunks.programs), place_(chunks.place) {
+    CHECK_EQ(chunks_.size(), place_.num_chunks);
+    plan_.programs = chunks_;
     plan_.channels = {"activations from the previous stage", "activations to the next stage",
                       "gradients from the next stage",       "gradients to the previous stage",
+                      "activations from the next stage",     "activations to the previous stage",
+                      "gradients from the previous stage",   "gradients to the next stage",
                       "homes of the tied parameter",         "world"};
     plan_.num_micro_batches = num_micro_batches;
     plan_.num_slots = 0;
+    for (const Work& work : schedule) {
+      if (!work.is_forward() && ReceivesFrom(work, place_) >= 0) {
+        expected_[place_.IsTurned(work.chunk)].push_back(work);
+      }
+    }
   }
 
   StepPlan TakePlan() { return std::move(plan_); }
 
-  // Forward of a micro-batch. `keeps_slot`: backward will follow.
-  void Forward(int micro_batch, bool keeps_slot) {
+  // `keeps_slot`: backward will follow.
+  void Forward(const Work& work, bool keeps_slot) {
+    const Program& chunk = *chunks_[work.chunk];
     const int slot = TakeSlot();
-    slot_of_[micro_batch] = slot;
+    slot_of_[BatchOf(work)] = slot;
     int received = -1;
-    if (chunk_.stage_input != kNoValue) {
-      received = Start(Message::kReceive, kNoValue, chunk_.stage_input, kFromPrevious,
-                       neighbours_.from_previous, micro_batch);
+    if (ReceivesFrom(work, place_) >= 0) {
+      received = Start(Message::kReceive, kNoValue, chunk.stage_input, kFromPrevious, work);
     }
-    Append({.kind = StepKind::kLoad, .micro_batch = micro_batch, .slot = slot});
+    Append({.kind = StepKind::kLoad, .program = work.chunk, .micro_batch = work.micro_batch, .slot = slot});
     if (received >= 0) Wait(received);
-    RunRegion(Region::kForward, micro_batch);
-    if (chunk_.stage_output != kNoValue) {
-      sends_[slot].push_back(
-          Start(Message::kSend, chunk_.stage_output, kNoValue, kToNext, neighbours_.to_next, micro_batch));
+    if (TakesFromSameStage(work, place_)) {
+      const Work feeder = {work.kind, work.chunk - 1, work.micro_batch};
+      HandOver(feeder, chunks_[feeder.chunk]->stage_output, work, chunk.stage_input);
+      if (!keeps_slot) free_slots_.push_back(slot_of_.at(BatchOf(feeder)));
+    }
+    RunRegion(work);
+    if (SendsTo(work, place_) >= 0) {
+      sends_[slot].push_back(Start(Message::kSend, chunk.stage_output, kNoValue, kToNext, work));
     }
     if (keeps_slot) {
-      if (chunk_.stage_output_gradient != kNoValue) {
-        gradient_received_[micro_batch] = Start(Message::kReceive, kNoValue, chunk_.stage_output_gradient,
-                                                kFromNext, neighbours_.from_next, micro_batch);
-      }
+      StartGradientReceives();
     } else {
-      KeepLoss(micro_batch);
-      free_slots_.push_back(slot);
+      KeepLoss(work);
+      if (!GivesToSameStage(work, place_)) free_slots_.push_back(slot);
     }
   }
 
-  // Backward of a micro-batch, with the reductions that it completes if it is the last.
-  void Backward(int micro_batch) {
-    const int slot = slot_of_.at(micro_batch);
-    if (const auto receive = gradient_received_.find(micro_batch); receive != gradient_received_.end()) {
+  // Whole backward, or its input's part, whose results others wait for.
+  void BackwardInput(const Work& work) {
+    const Program& chunk = *chunks_[work.chunk];
+    if (const auto receive = gradient_received_.find(BatchOf(work)); receive != gradient_received_.end()) {
       Wait(receive->second);
       // What the next stage has sent back, it has received before.
     }
-    RunRegion(Region::kBackward, micro_batch);
-    KeepLoss(micro_batch);
-    if (chunk_.stage_input_gradient != kNoValue) {
-      sends_[slot].push_back(Start(Message::kSend, chunk_.stage_input_gradient, kNoValue, kToPrevious,
-                                   neighbours_.to_previous, micro_batch));
+    RunRegion(work);
+    KeepLoss(work);
+    if (SendsTo(work, place_) >= 0) {
+      sends_[slot_of_.at(BatchOf(work))].push_back(
+          Start(Message::kSend, chunk.stage_input_gradient, kNoValue, kToPrevious, work));
     }
-    free_slots_.push_back(slot);
+    if (GivesToSameStage(work, place_)) {
+      const Work taker = Consumer(work, place_);
+      HandOver(work, chunk.stage_input_gradient, taker, chunks_[taker.chunk]->stage_output_gradient);
+    }
+  }
+
+  void BackwardWeight(const Work& work) { RunRegion(work); }
+
+  void FinishBackward(const Work& work) { free_slots_.push_back(slot_of_.at(BatchOf(work))); }
+
+  // Makes slots before the first is asked for.
+  void MakeSlots(int count) {
+    while (plan_.num_slots < count) free_slots_.push_back(plan_.num_slots++);
   }
 
   void FinishSends() {
@@ -82,7 +115,6 @@ class Planner {
     plan_.programs.push_back(&update->program);
     reductions_.resize(buckets->size(), -1);
   }
-  void LastBackwardFollows() { is_last_backward_ = true; }
 
   void Update() {
     ReduceTied();
@@ -116,22 +148,47 @@ class Planner {
     started.clear();
   }
 
-  int Start(Message message, ValueId in, ValueId out, PlanChannel channel, int peer, int micro_batch) {
-    CHECK_GE(peer, 0) << "a stage without a neighbour " << Name(message) << "s on "
-                      << plan_.channels[channel];
+  // `channel`: as of a chunk that is not turned.
+  int Start(Message message, ValueId in, ValueId out, PlanChannel channel, const Work& work) {
+    const bool is_upstream = channel == kFromPrevious || channel == kToPrevious;
     return Append({.kind = StepKind::kStart,
-                   .micro_batch = micro_batch,
-                   .slot = slot_of_.at(micro_batch),
+                   .program = work.chunk,
+                   .micro_batch = work.micro_batch,
+                   .slot = slot_of_.at(BatchOf(work)),
                    .message = message,
                    .in = in,
                    .out = out,
-                   .channel = channel,
-                   .peer = peer});
+                   .channel = channel + (place_.IsTurned(work.chunk) ? kTurned : 0),
+                   .peer = is_upstream ? 0 : 1});
+  }
+
+  // Receives come in the order in which the neighbour sends: that of backward. Each starts as early as its
+  // slot is there.
+  void StartGradientReceives() {
+    for (std::deque<Work>& expected : expected_) {
+      while (!expected.empty() && slot_of_.count(BatchOf(expected.front())) > 0) {
+        const Work& work = expected.front();
+        gradient_received_[BatchOf(work)] =
+            Start(Message::kReceive, kNoValue, chunks_[work.chunk]->stage_output_gradient, kFromNext, work);
+        expected.pop_front();
+      }
+    }
+  }
+
+  void HandOver(const Work& from, ValueId in, const Work& to, ValueId out) {
+    Append({.kind = StepKind::kHandOver,
+            .program = to.chunk,
+            .micro_batch = to.micro_batch,
+            .slot = slot_of_.at(BatchOf(to)),
+            .in = in,
+            .out = out,
+            .from_program = from.chunk,
+            .from_slot = slot_of_.at(BatchOf(from))});
   }
 
   int StartUpdate(Message message, ValueId in, ValueId out, int channel) {
     return Append({.kind = StepKind::kStart,
-                   .program = kUpdate,
+                   .program = update_program(),
                    .message = message,
                    .in = in,
                    .out = out,
@@ -139,7 +196,7 @@ class Planner {
   }
 
   void RunUpdate(int segment) {
-    if (segment >= 0) Append({.kind = StepKind::kRun, .program = kUpdate, .segment = segment});
+    if (segment >= 0) Append({.kind = StepKind::kRun, .program = update_program(), .segment = segment});
   }
 
   // The slot that has been free for longest, once nothing in it is under way any more.
@@ -153,28 +210,36 @@ class Planner {
     return slot;
   }
 
-  void KeepLoss(int micro_batch) {
-    if (chunk_.loss_sum == kNoValue) return;
-    Append({.kind = StepKind::kLoss, .micro_batch = micro_batch, .slot = slot_of_.at(micro_batch)});
+  int update_program() const { return static_cast<int>(chunks_.size()); }
+
+  void KeepLoss(const Work& work) {
+    if (chunks_[work.chunk]->loss_sum == kNoValue) return;
+    Append({.kind = StepKind::kLoss,
+            .program = work.chunk,
+            .micro_batch = work.micro_batch,
+            .slot = slot_of_.at(BatchOf(work))});
   }
 
-  void RunRegion(Region region, int micro_batch) {
-    for (int s = 0; s < chunk_.segments.size(); ++s) {
-      if (chunk_.segments[s].region != region) continue;
-      const bool backward = region == Region::kBackward;
+  void RunRegion(const Work& work) {
+    const std::vector<Segment>& segments = chunks_[work.chunk]->segments;
+    for (int s = 0; s < segments.size(); ++s) {
+      if (segments[s].region != RegionOf(work)) continue;
+      // Of a step, the first micro-batch overwrites gradients and the last completes them.
+      const int runs_before = num_runs_[{work.chunk, s}]++;
       Append({.kind = StepKind::kRun,
+              .program = work.chunk,
               .segment = s,
-              .micro_batch = micro_batch,
-              .slot = slot_of_.at(micro_batch),
-              .accumulates = backward && has_run_backward_});
-      if (backward && is_last_backward_) StartReductions(s);
+              .micro_batch = work.micro_batch,
+              .slot = slot_of_.at(BatchOf(work)),
+              .accumulates = !work.is_forward() && runs_before > 0});
+      if (!work.is_forward() && runs_before + 1 == plan_.num_micro_batches) StartReductions(work.chunk, s);
     }
-    if (region == Region::kBackward) has_run_backward_ = true;
   }
 
-  void StartReductions(int segment) {
+  void StartReductions(int chunk, int segment) {
     for (size_t b = 0; b < buckets_->size(); ++b) {
-      if ((*buckets_)[b].last_segment != segment || (*buckets_)[b].tied) continue;
+      const Bucket& bucket = (*buckets_)[b];
+      if (bucket.chunk != chunk || bucket.last_segment != segment || bucket.tied) continue;
       reductions_[b] = StartReduction(b);
     }
   }
@@ -198,21 +263,20 @@ class Planner {
     for (size_t b = 0; b < buckets_->size(); ++b) {
       if (!(*buckets_)[b].tied) continue;
       const ValueId gradients = update_->buckets[b].gradients;
-      CHECK(neighbours_.has_home_pair);
       Wait(StartUpdate(Message::kAllReduce, gradients, gradients, kHomes));
       reductions_[b] = StartReduction(b);
     }
   }
 
-  const Program& chunk_;
-  const StageNeighbours neighbours_;
+  const std::vector<const Program*> chunks_;
+  const PipelinePlace place_;
   StepPlan plan_;
-  std::map<int, int> slot_of_;             // by micro-batch
-  std::map<int, int> gradient_received_;   // by micro-batch: the entry that starts it
-  std::map<int, std::vector<int>> sends_;  // by slot: entries under way
+  std::map<ChunkBatch, int> slot_of_;
+  std::array<std::deque<Work>, 2> expected_;     // gradients to receive, by whether of a turned chunk
+  std::map<ChunkBatch, int> gradient_received_;  // the entry that starts it
+  std::map<int, std::vector<int>> sends_;        // by slot: entries under way
   std::vector<int> free_slots_;
-  bool has_run_backward_ = false;
-  bool is_last_backward_ = false;
+  std::map<std::pair<int, int>, int> num_runs_;  // of a chunk's segment
 
   const std::vector<Bucket>* buckets_ = nullptr;
   const UpdateProgram* update_ = nullptr;
@@ -223,29 +287,40 @@ class Planner {
 
 }  // namespace
 
-StepPlan PlanTrainingStep(const Program& chunk, const UpdateProgram& update,
+StepPlan PlanTrainingStep(const StageChunks& chunks, const UpdateProgram& update,
                           const std::vector<Bucket>& buckets, const std::vector<Work>& schedule,
-                          int num_micro_batches, int zero_stage, const StageNeighbours& neighbours) {
-  Planner planner(chunk, neighbours, num_micro_batches);
+                          int num_micro_batches, int zero_stage) {
+  Planner planner(chunks, schedule, num_micro_batches);
   planner.ReduceAfter(&buckets, &update, zero_stage);
-  int num_backward = 0;
   for (const Work& work : schedule) {
-    if (work.kind == Work::kForward) {
-      planner.Forward(work.micro_batch, true);
-    } else {
-      if (++num_backward == num_micro_batches) planner.LastBackwardFollows();
-      planner.Backward(work.micro_batch);
+    switch (work.kind) {
+      case Work::kForward:
+        planner.Forward(work, true);
+        break;
+      case Work::kBackward:
+        planner.BackwardInput(work);
+        planner.FinishBackward(work);
+        break;
+      case Work::kBackwardInput:
+        planner.BackwardInput(work);
+        break;
+      case Work::kBackwardWeight:
+        planner.BackwardWeight(work);
+        planner.FinishBackward(work);
+        break;
     }
   }
-  CHECK_EQ(num_backward, num_micro_batches);
   planner.FinishSends();
   planner.Update();
   return planner.TakePlan();
 }
 
-StepPlan PlanEvaluation(const Program& chunk, int num_micro_batches, const StageNeighbours& neighbours) {
-  Planner planner(chunk, neighbours, num_micro_batches);
-  for (int m = 0; m < num_micro_batches; ++m) planner.Forward(m, false);
+StepPlan PlanEvaluation(const StageChunks& chunks, const std::vector<Work>& schedule, int num_micro_batches) {
+  Planner planner(chunks, {}, num_micro_batches);
+  // With one slot a stage could not receive before its last output has left; on a ring all would wait for each
+  // other.
+  if (chunks.place.num_chunks > 1) planner.MakeSlots(2);
+  for (const Work& work : ForwardsOf(schedule)) planner.Forward(work, false);
   planner.FinishSends();
   return planner.TakePlan();
 }

@@ -11,35 +11,38 @@
 
 namespace trireme {
 
-// What the planner must know of the mesh; channels are named in this order in StepPlan::channels.
+// StepPlan::channels are named in this order.
 enum PlanChannel {
+  // Those of a chunk that runs from the first stage to the last. The previous stage is rank 0 of its
+  // channels,
+  // the next is rank 1 of its.
   kFromPrevious,  // activations
   kToNext,
   kFromNext,  // their gradients
   kToPrevious,
-  kHomes,  // the two stages of a tied parameter
+  kTurned,               // the first of the same four for a turned chunk (PipelinePlace::IsTurned)
+  kHomes = 2 * kTurned,  // the two stages of a tied parameter
   kWorld,
   kReductions,  // the first of ReductionGroups(buckets), which follow each other
 };
 
-struct StageNeighbours {
-  // Ranks in the channels above; -1 without a neighbour.
-  int from_previous = -1;
-  int to_next = -1;
-  int from_next = -1;
-  int to_previous = -1;
-  bool has_home_pair = false;  // this stage holds a parameter that another holds as well
+// The chunks of a rank, recorded for training or for evaluation, and its place in the pipeline.
+struct StageChunks {
+  std::vector<const Program*> programs;
+  PipelinePlace place;
 };
 
-// Programs 0 (the chunk) and 1 (the update) of a training step. Each micro-batch in flight has a slot. Each
-// bucket's reduction starts when backward has completed its gradients in the last micro-batch; under ZeRO,
-// each bucket's gathering starts with its update. Both programs must outlive the plan.
-StepPlan PlanTrainingStep(const Program& chunk, const UpdateProgram& update,
+// Programs 0 to v - 1 (the chunks) and v (the update) of a training step. Each micro-batch that a chunk has
+// in flight has a slot. Each bucket's reduction starts when backward has completed its gradients in the last
+// micro-batch; under ZeRO, each bucket's gathering starts with its update. All programs must outlive the
+// plan. A schedule that splits backward asks for chunks whose backward is split (SplitBackward).
+StepPlan PlanTrainingStep(const StageChunks& chunks, const UpdateProgram& update,
                           const std::vector<Bucket>& buckets, const std::vector<Work>& schedule,
-                          int num_micro_batches, int zero_stage, const StageNeighbours& neighbours);
+                          int num_micro_batches, int zero_stage);
 
-// Program 0 (the chunk recorded for evaluation): forward of every micro-batch, with its loss.
-StepPlan PlanEvaluation(const Program& chunk, int num_micro_batches, const StageNeighbours& neighbours);
+// Programs 0 to v - 1, recorded for evaluation: the forwards of `schedule`, with the loss of each
+// micro-batch.
+StepPlan PlanEvaluation(const StageChunks& chunks, const std::vector<Work>& schedule, int num_micro_batches);
 
 }  // namespace trireme
 

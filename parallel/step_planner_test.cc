@@ -34,9 +34,10 @@ class Planned {
                .has_output = c.has_output(),
                .ties_head = c.tied && c.num_stages == 1},
               c.zero_stage, c.dp, 0, 0, TiedParameter(c)),
-        plan_(PlanTrainingStep(rank_.chunk().program(), rank_.update(), rank_.buckets(),
+        plan_(PlanTrainingStep({{&rank_.chunk().program()}, {c.stage, c.num_stages}}, rank_.update(),
+                               rank_.buckets(),
                                Schedule(c.schedule, {c.stage, c.num_stages}, c.num_micro_batches),
-                               c.num_micro_batches, c.zero_stage, Neighbours(c))) {}
+                               c.num_micro_batches, c.zero_stage)) {}
 
   const StepPlan& plan() const { return plan_; }
   const std::vector<StepEntry>& entries() const { return plan_.entries; }
@@ -49,14 +50,6 @@ class Planned {
     if (!c.tied || c.num_stages == 1) return "";
     return c.stage == 0 ? "embedding.weight" : c.has_output() ? "" : "head.weight";
   }
-  static StageNeighbours Neighbours(const PlanCase& c) {
-    StageNeighbours neighbours;
-    if (c.has_input()) neighbours.from_previous = neighbours.to_previous = 0;
-    if (c.has_output()) neighbours.to_next = neighbours.from_next = 1;
-    neighbours.has_home_pair = !TiedParameter(c).empty();
-    return neighbours;
-  }
-
   TestStore rank_;
   StepPlan plan_;
 };

@@ -213,6 +213,11 @@ void Executor::Run(const LoadFunction& load, double* losses) {
         device_.CopyToHost(&losses[entry.micro_batch], Address(entry.program, program.loss_sum, entry.slot),
                            sizeof(double), 0);
         break;
+      case StepKind::kHandOver:
+        device_.CopyWithin(Address(entry.program, entry.out, entry.slot),
+                           Address(entry.from_program, entry.in, entry.from_slot),
+                           program.value(entry.out).size_bytes(), 0);
+        break;
     }
   }
   // A communicator that has lost a rank says so in Progress; the device would wait for ever.

@@ -80,9 +80,10 @@ struct Op {
   bool recomputed = false;  // a copy of a forward op, made by the recompute pass
 };
 
-enum class Region : uint8_t { kForward, kBackward, kUpdate };
+// kBackwardWeight: what only parameter gradients need, where the split pass has taken it out of kBackward.
+enum class Region : uint8_t { kForward, kBackward, kBackwardWeight, kUpdate };
 constexpr const char* Name(Region region) {
-  constexpr const char* kNames[] = {"forward", "backward", "update"};
+  constexpr const char* kNames[] = {"forward", "backward", "backward_weight", "update"};
   return kNames[static_cast<int>(region)];
 }
 

@@ -37,6 +37,9 @@ std::string EntryText(const StepPlan& plan, const StepEntry& entry) {
       return absl::StrCat("wait  for ", entry.started);
     case StepKind::kLoss:
       return absl::StrCat("loss  ", Where(entry));
+    case StepKind::kHandOver:
+      return absl::StrCat("hand  ", ValueText(*plan.programs[entry.from_program], entry.in), " of slot ",
+                          entry.from_slot, " over to ", ValueText(program, entry.out), Where(entry));
   }
   return "?";
 }

@@ -12,11 +12,12 @@
 namespace trireme {
 
 enum class StepKind : uint8_t {
-  kLoad,   // the host fills the program's inputs for a micro-batch
-  kRun,    // a segment
-  kStart,  // a message or collective begins; its buffers belong to it until its wait
-  kWait,   // blocks until the start named is done
-  kLoss,   // the micro-batch's loss sum goes to the loss table
+  kLoad,      // the host fills the program's inputs for a micro-batch
+  kRun,       // a segment
+  kStart,     // a message or collective begins; its buffers belong to it until its wait
+  kWait,      // blocks until the start named is done
+  kLoss,      // the micro-batch's loss sum goes to the loss table
+  kHandOver,  // a value is copied from one program's slot into another's: chunks of one stage
 };
 
 enum class Message : uint8_t { kSend, kReceive, kAllReduce, kReduceScatter, kAllGather };
@@ -33,8 +34,10 @@ struct StepEntry {
   int slot = 0;
   bool accumulates = false;          // kRun in backward: parameter gradients are added to, not overwritten
   Message message = Message::kSend;  // kStart
-  ValueId in = kNoValue;             // kStart: what is sent or reduced
-  ValueId out = kNoValue;            // kStart: what is received
+  ValueId in = kNoValue;             // kStart: what is sent or reduced; kHandOver: a value of from_program
+  ValueId out = kNoValue;            // kStart: what is received; kHandOver: a value of program
+  int from_program = -1;             // kHandOver
+  int from_slot = -1;                // kHandOver
   int channel = -1;                  // kStart: index into StepPlan::channels
   int peer = -1;                     // kStart of kSend and kReceive: rank in the channel
   int started = -1;                  // kWait: index of the entry that started it

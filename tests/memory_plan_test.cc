@@ -23,8 +23,10 @@ void ExpectSound(const std::string& recipe, const std::vector<std::string>& over
     for (size_t p = 0; p < plan.step.programs.size(); ++p) {
       EXPECT_THAT(MemoryViolations(*plan.step.programs[p], plan.step_memory[p], device), testing::IsEmpty());
     }
-    EXPECT_THAT(MemoryViolations(*plan.evaluation_chunk, plan.evaluation_memory[0], device),
-                testing::IsEmpty());
+    for (size_t p = 0; p < plan.evaluation.programs.size(); ++p) {
+      EXPECT_THAT(MemoryViolations(*plan.evaluation.programs[p], plan.evaluation_memory[p], device),
+                  testing::IsEmpty());
+    }
   }
 }
 
@@ -37,6 +39,9 @@ TEST(MemoryPlanOfModelsTest, NoTwoLiveValuesShareMemory) {
       }
       ExpectSound(recipe, {std::string("parallel.recompute=") + recompute, "mesh.dp=1", "mesh.pp=2",
                            "mesh.tp=2", "train.micro_batch=2", "model.dropout=0.1"});
+      ExpectSound(recipe,
+                  {std::string("parallel.recompute=") + recompute, "mesh.dp=1", "mesh.pp=2",
+                   "train.micro_batch=2", "pipeline.schedule=interleaved", "pipeline.virtual_stages=2"});
     }
   }
 }

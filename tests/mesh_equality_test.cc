@@ -130,6 +130,26 @@ TEST(MeshEqualityTest, TiedLlamaAcrossStages) {
   reference.ExpectEquals({"mesh.pp=2", "mesh.tp=2", "mesh.dp=1", "train.micro_batch=4"});
 }
 
+// Several chunks a stage: on one rank, that ends the model where it begins; on rings of two to four stages,
+// with micro-batches that fill no group.
+TEST(MeshEqualityTest, StagesOfSeveralChunksShareTheModel) {
+  const Reference reference("tiny_gpt2.textproto", kGpt8 + Overrides{"model.dropout=0.1"});
+  const Overrides interleaved = {"pipeline.schedule=interleaved"};
+  for (const char* recompute : kRecompute) {
+    const Overrides use = interleaved + Overrides{absl::StrCat("parallel.recompute=", recompute)};
+    reference.ExpectEquals(
+        use + Overrides{"mesh.pp=1", "mesh.dp=1", "pipeline.virtual_stages=2", "train.micro_batch=4"});
+    reference.ExpectEquals(use + Overrides{"mesh.pp=1", "mesh.dp=2", "pipeline.virtual_stages=8",
+                                           "train.micro_batch=2", "parallel.zero_stage=1"});
+    reference.ExpectEquals(use + Overrides{"mesh.pp=2", "mesh.tp=2", "mesh.dp=2", "pipeline.virtual_stages=3",
+                                           "train.micro_batch=1"});
+    reference.ExpectEquals(use + Overrides{"mesh.pp=4", "mesh.dp=2", "pipeline.virtual_stages=2",
+                                           "train.micro_batch=1", "parallel.zero_stage=0"});
+    reference.ExpectEquals(
+        use + Overrides{"mesh.pp=3", "mesh.dp=1", "pipeline.virtual_stages=2", "train.micro_batch=1"});
+  }
+}
+
 // The residual stream's tokens sharded over tp: norms, dropout, embeddings, stage borders and the head on a
 // share of them, with every use that a mesh has.
 TEST(MeshEqualityTest, SequenceParallelRanksShareTheStream) {

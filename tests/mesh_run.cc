@@ -109,7 +109,7 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
   const auto body = [&](Communicator& thread_world) {
     const std::unique_ptr<Communicator> wrapped = wrap_world ? wrap_world(thread_world) : nullptr;
     Communicator& world = wrapped != nullptr ? *wrapped : thread_world;
-    absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, sizes);
+    absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, sizes, LinksOf(config));
     CHECK(mesh.ok()) << mesh.status();
     const std::unique_ptr<Device> made = make_device();
     Device& device = *made;

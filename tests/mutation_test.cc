@@ -98,6 +98,13 @@ TEST_F(MutationTest, PipelineOfTensorParallelGpt2WithoutZero) {
                              {"mesh.pp=2", "mesh.dp=2", "mesh.tp=2", "train.micro_batch=2",
                               "parallel.zero_stage=0", "parallel.recompute=full"});
 }
+TEST_F(MutationTest, InterleavedPipelineOfGpt2) {
+  Overrides settings = kSmall;
+  settings.push_back("model.num_hidden_layers=4");
+  ExpectEveryOperationCounts("tiny_gpt2.textproto", settings,
+                             {"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1",
+                              "pipeline.schedule=interleaved", "pipeline.virtual_stages=2"});
+}
 
 }  // namespace
 }  // namespace trireme

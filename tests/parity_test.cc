@@ -35,7 +35,7 @@ GlobalTensors OnDisk(const ParityGolden& golden, GlobalTensors tensors) {
   CpuDevice device(1);
   const RankPlan plan = MakeRankPlan(TestConfig(golden.recipe, overrides), AxisSizes{{0, 0, 0, 0}}, device);
   GlobalTensors found;
-  for (const ParameterGroup& group : plan.chunk->parameters) {
+  for (const ParameterGroup& group : plan.chunks[0]->parameters) {
     for (const Parameter& parameter : group.parts) {
       std::vector<double>& ours = tensors.at(parameter.name);
       ParameterBox whole = {.parameter = &parameter, .num_dims = parameter.global_shape.num_dims()};

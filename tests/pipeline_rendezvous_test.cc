@@ -8,7 +8,9 @@
 namespace trireme {
 namespace {
 
-void ExpectRunsTheSame(const std::string& recipe, std::vector<std::string> overrides) {
+using Overrides = std::vector<std::string>;
+
+void ExpectRunsTheSame(const std::string& recipe, Overrides overrides) {
   overrides.push_back("mesh.dp=1");
   overrides.push_back("train.micro_batch=1");
   constexpr int kSteps = 2;
@@ -18,23 +20,39 @@ void ExpectRunsTheSame(const std::string& recipe, std::vector<std::string> overr
   EXPECT_EQ(rendezvous.parameters, copied.parameters);
 }
 
-class PipelineRendezvousTest : public testing::TestWithParam<std::tuple<const char*, int, int>> {};
+struct ScheduleCase {
+  const char* name;
+  Overrides fields;
+};
+
+const ScheduleCase kSchedules[] = {
+    {"1f1b", {"pipeline.schedule=1f1b"}},
+    {"gpipe", {"pipeline.schedule=gpipe"}},
+    {"interleaved", {"pipeline.schedule=interleaved", "pipeline.virtual_stages=2"}},
+    {"interleaved, 3 chunks", {"pipeline.schedule=interleaved", "pipeline.virtual_stages=3"}},
+};
+
+class PipelineRendezvousTest : public testing::TestWithParam<std::tuple<ScheduleCase, int, int>> {};
 
 TEST_P(PipelineRendezvousTest, RunsWithoutDeadlockToTheSameBits) {
   const auto& [schedule, num_stages, num_micro_batches] = GetParam();
-  ExpectRunsTheSame("tiny_llama.textproto",
-                    {absl::StrCat("pipeline.schedule=", schedule), absl::StrCat("mesh.pp=", num_stages),
-                     absl::StrCat("train.global_batch=", num_micro_batches)});
+  Overrides overrides = schedule.fields;
+  overrides.insert(overrides.end(),
+                   {absl::StrCat("mesh.pp=", num_stages),
+                    absl::StrCat("train.global_batch=", num_micro_batches), "model.num_hidden_layers=12"});
+  ExpectRunsTheSame("tiny_llama.textproto", overrides);
 }
 
 INSTANTIATE_TEST_SUITE_P(SchedulesStagesMicroBatches, PipelineRendezvousTest,
-                         testing::Combine(testing::Values("1f1b", "gpipe"), testing::Values(2, 3, 4),
+                         testing::Combine(testing::ValuesIn(kSchedules), testing::Values(2, 3, 4),
                                           testing::Values(1, 2, 5)));
 
 TEST(PipelineRendezvousTiedTest, RunsWithoutDeadlockToTheSameBits) {
-  for (const char* schedule : {"1f1b", "gpipe"}) {
-    ExpectRunsTheSame("tiny_gpt2.textproto", {absl::StrCat("pipeline.schedule=", schedule), "mesh.pp=3",
-                                              "mesh.tp=2", "train.global_batch=4"});
+  for (const ScheduleCase& schedule : kSchedules) {
+    Overrides overrides = schedule.fields;
+    overrides.insert(overrides.end(),
+                     {"mesh.pp=3", "mesh.tp=2", "train.global_batch=4", "model.num_hidden_layers=9"});
+    ExpectRunsTheSame("tiny_gpt2.textproto", overrides);
   }
 }
 
