@@ -1,20 +1,20 @@
 // `trireme bench`: how fast a training step is, and its kernels alone.
-#include "runtime/cpu/bench.h"
-
 #include <cstdio>
 #include <fstream>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "configs/exit_codes.h"
 #include "configs/load.h"
 #include "configs/validate.h"
+#include "launch/bench_kernels.h"
 #include "launch/bench_step.h"
 #include "launch/command.h"
 #include "launch/environment.h"
 #include "launch/open_device.h"
-#include "runtime/cpu/bench_products.h"
+#include "runtime/cpu/cpu_device.h"
+#include "runtime/cpu/gemm_peak.h"
+#include "runtime/cuda_backend.h"
 
 namespace trireme {
 namespace {
@@ -26,6 +26,19 @@ struct StepFlags {
   StepBenchmark benchmark;
   int threads = 0;
 };
+
+// Writes a report where --json says; nowhere if it says nothing.
+int WriteReport(const std::string& json, const std::string& path) {
+  if (path.empty()) return kExitFinished;
+  std::ofstream file(path, std::ios::binary);
+  file << json;
+  file.close();
+  if (!file) {
+    PrintError(absl::UnavailableError(absl::StrCat(path, ": cannot write the report there")));
+    return kExitIo;
+  }
+  return kExitFinished;
+}
 
 absl::StatusOr<Config> OneRankConfig(const StepFlags& flags) {
   std::vector<std::string> overrides = flags.overrides;
@@ -57,38 +70,36 @@ int RunStep(const StepFlags& flags) {
   }
   const StepBenchmarkReport report = BenchmarkStep(*config, benchmark, **device);
   std::fputs(report.ToString().c_str(), stdout);
-  if (flags.json.empty()) return kExitFinished;
-  std::ofstream file(flags.json, std::ios::binary);
-  file << report.ToJson();
-  file.close();
-  if (!file) {
-    PrintError(absl::UnavailableError(absl::StrCat(flags.json, ": cannot write the report there")));
-    return kExitIo;
-  }
-  return kExitFinished;
+  return WriteReport(report.ToJson(), flags.json);
 }
 
 struct KernelFlags {
+  std::string device = "cpu";
   std::string dtype = "fp32";
+  std::string json;
   int threads = 0;
 };
 
 int RunKernels(const KernelFlags& flags) {
   const DType dtype = flags.dtype == "bf16" ? DType::kBF16 : DType::kF32;
   const int num_threads = flags.threads > 0 ? flags.threads : ReadEnvironment().num_threads;
-  absl::PrintF("%s, %d threads; what moves data:\n  %-26s %10s %10s %12s\n", flags.dtype, num_threads,
-               "kernel", "ms", "GB/s", "of memcpy");
-  for (const KernelTiming& timing : BenchmarkKernels({.compute = dtype, .num_threads = num_threads})) {
-    absl::PrintF("  %-26s %10.3f %10.2f %10.1f %%\n", timing.name, timing.seconds * 1e3,
-                 timing.bytes / timing.seconds / 1e9, timing.share_of_memcpy * 100);
+  std::unique_ptr<Device> device;
+  if (flags.device == "cuda") {
+    absl::StatusOr<std::unique_ptr<Device>> gpu = OpenCudaDevice(0);
+    if (!gpu.ok()) {
+      PrintError(absl::InvalidArgumentError(
+          absl::StrCat("--device cuda: ", gpu.status().message(), "; or use --device cpu")));
+      return kExitConfig;
+    }
+    device = *std::move(gpu);
+  } else {
+    device = std::make_unique<CpuDevice>(num_threads);
   }
-  absl::PrintF("\nproducts and attention of GPT-2 124M:\n  %-34s %10s %10s %10s\n", "product", "ms",
-               "GFLOP/s", "of peak");
-  for (const ProductTiming& timing : BenchmarkProducts({.compute = dtype, .num_threads = num_threads})) {
-    absl::PrintF("  %-34s %10.3f %10.1f %8.1f %%\n", timing.name, timing.seconds * 1e3, timing.gflops,
-                 timing.share_of_peak * 100);
-  }
-  return kExitFinished;
+  const double peak =
+      device->is_host() ? MeasureGemmPeak(dtype, num_threads) : MeasureCudaGemmPeak(dtype, *device);
+  const KernelReport report = ReportKernels(SizesFor(dtype, *device), peak, *device);
+  std::fputs(report.ToString().c_str(), stdout);
+  return WriteReport(report.ToJson(), flags.json);
 }
 
 void AddStep(CLI::App& bench, CommandBody* body) {
@@ -121,8 +132,12 @@ void AddStep(CLI::App& bench, CommandBody* body) {
 
 void AddKernels(CLI::App& bench, CommandBody* body) {
   CLI::App* command =
-      bench.add_subcommand("kernels", "Time the kernels alone, beside memcpy and the best product.");
+      bench.add_subcommand("kernels", "Time the kernels alone, beside a copy and the best product.");
   auto flags = std::make_shared<KernelFlags>();
+  command->add_option("--device", flags->device, "cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command->add_option("--json", flags->json, "Also write the figures here")->type_name("FILE");
   command->add_option("--dtype", flags->dtype, "fp32 or bf16")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();

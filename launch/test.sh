@@ -74,7 +74,12 @@ configure() {
   run_child cmake --preset "$preset" --log-level=WARNING "${launcher[@]}" "$@"
 }
 
-build() { run_child cmake --build "$1" --parallel "$cores" --target "${2:-all}"; }
+# build FOLDER [TARGET...]
+build() {
+  local directory="$1"
+  shift
+  run_child cmake --build "$directory" --parallel "$cores" --target "${@:-all}"
+}
 
 # run_tests FOLDER CTEST_OPTION...: adds ctest's counts to ours.
 run_tests() {
@@ -100,7 +105,7 @@ sources() { git ls-files -- "$@" | while IFS= read -r file; do [[ ! -f "$file" ]
 check_format() { sources '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format --dry-run -Werror; }
 
 build_cuda() {
-  configure release -B build-cuda -DTRIREME_CUDA=ON -DTRIREME_TESTS=OFF -DCMAKE_UNITY_BUILD=ON && build build-cuda
+  configure release -B build-cuda -DTRIREME_CUDA=ON -DCMAKE_UNITY_BUILD=ON && build build-cuda trireme cuda_tests
 }
 
 release_tests() { configure release && build build && run_tests build "$@"; }

@@ -1,5 +1,5 @@
 // Every CUDA kernel against its definition, run by the emulator (tests/emulator): forward, so that low
-// threads and blocks run first, in reverse, and in a random order.
+// threads and blocks run first, in reverse, and in a random order; or by a GPU (cuda_tests).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include "runtime/cuda/kernels.h"
 #include "runtime/op_table.h"
 #include "tests/emulator/every_order.h"
+#include "tests/kernel_device.h"
 
 namespace trireme {
 namespace {
@@ -27,10 +28,12 @@ class EmulatedKernelTest : public testing::TestWithParam<KernelCase> {
 
 TEST_P(EmulatedKernelTest, MatchesItsDefinitionInEveryOrderWithTheSameBits) {
   for (DType compute : kComputeTypes) {
-    ExpectDefined(GetParam(), entry(), {.compute = compute});
-    const std::vector<TestTensor> forward = RunCase(entry(), GetParam(), {.compute = compute});
+    ExpectDefined(GetParam(), entry(), {.compute = compute, .device = KernelDevice()});
+    const std::vector<TestTensor> forward =
+        RunCase(entry(), GetParam(), {.compute = compute, .device = KernelDevice()});
     InEveryOrder([&] {
-      const std::vector<TestTensor> again = RunCase(entry(), GetParam(), {.compute = compute});
+      const std::vector<TestTensor> again =
+          RunCase(entry(), GetParam(), {.compute = compute, .device = KernelDevice()});
       for (size_t i = 0; i < again.size(); ++i) {
         EXPECT_TRUE(again[i].SameBits(forward[i])) << "output " << i << " in " << Name(compute);
       }
@@ -39,7 +42,8 @@ TEST_P(EmulatedKernelTest, MatchesItsDefinitionInEveryOrderWithTheSameBits) {
 }
 
 TEST_P(EmulatedKernelTest, MatchesItsDefinitionWhereNoOperandIsAlignedForVectors) {
-  for (DType compute : kComputeTypes) ExpectDefined(GetParam(), entry(), {.compute = compute, .offset = 1});
+  for (DType compute : kComputeTypes)
+    ExpectDefined(GetParam(), entry(), {.compute = compute, .offset = 1, .device = KernelDevice()});
 }
 
 class OverwritingEmulatedKernelTest : public EmulatedKernelTest {};
@@ -47,7 +51,8 @@ class OverwritingEmulatedKernelTest : public EmulatedKernelTest {};
 TEST_P(OverwritingEmulatedKernelTest, MayOverwriteTheInputThatTheTableNames) {
   for (DType compute : kComputeTypes) {
     InEveryOrder([&] {
-      ExpectSameBits(GetParam(), entry(), {.compute = compute}, {.compute = compute, .in_place = true});
+      ExpectSameBits(GetParam(), entry(), {.compute = compute, .device = KernelDevice()},
+                     {.compute = compute, .in_place = true, .device = KernelDevice()});
     });
   }
 }
@@ -56,7 +61,7 @@ class AccumulatingEmulatedKernelTest : public EmulatedKernelTest {};
 
 TEST_P(AccumulatingEmulatedKernelTest, AddsToParameterGradientsOnly) {
   for (DType compute : kComputeTypes) {
-    ExpectAddsToParameterGradientsOnly(GetParam(), entry(), {.compute = compute});
+    ExpectAddsToParameterGradientsOnly(GetParam(), entry(), {.compute = compute, .device = KernelDevice()});
   }
 }
 
@@ -102,7 +107,8 @@ TEST(EmulatedKernelsTest, ExistForEveryKindThatTheCpuHasAKernelFor) {
 // A step whose gradient is not finite is skipped: that only works if nothing on the way hides a NaN.
 TEST(EmulatedKernelsTest, PassOnANaN) {
   for (const KernelCase& c : CasesWithANaN()) {
-    for (DType compute : kComputeTypes) ExpectGivesANaN(c, CudaKernel(c.kind), {.compute = compute});
+    for (DType compute : kComputeTypes)
+      ExpectGivesANaN(c, CudaKernel(c.kind), {.compute = compute, .device = KernelDevice()});
   }
 }
 
@@ -111,7 +117,8 @@ TEST(EmulatedKernelsTest, DropoutKeepsWhatTheDefinitionKeeps) {
     const KernelCase c = DropoutCase(33, cols);
     for (DType compute : kComputeTypes) {
       const std::vector<double> plain = RunCase(PlainKernel(c.kind), c, {.compute = compute})[0].Doubles();
-      const std::vector<double> cuda = RunCase(CudaKernel(c.kind), c, {.compute = compute})[0].Doubles();
+      const std::vector<double> cuda =
+          RunCase(CudaKernel(c.kind), c, {.compute = compute, .device = KernelDevice()})[0].Doubles();
       for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(plain[i] == 0, cuda[i] == 0) << i;
     }
   }
@@ -123,7 +130,8 @@ TEST(EmulatedKernelsTest, SoftmaxOfLogitsThatAreMinusInfinityHasNoNaN) {
   std::fill_n(c.inputs[0].values.begin(), 1990, -HUGE_VAL);
   c.inputs[1].values[0] = 1995;
   RoundOperands(&c);
-  for (DType compute : kComputeTypes) ExpectDefined(c, CudaKernel(c.kind), {.compute = compute});
+  for (DType compute : kComputeTypes)
+    ExpectDefined(c, CudaKernel(c.kind), {.compute = compute, .device = KernelDevice()});
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
-// A whole training step on the CUDA backend, device and kernels of runtime/cuda as they are, in the emulator:
-// the losses and gradients are those of the CPU backend.
+// A whole training step on the CUDA backend, device and kernels of runtime/cuda as they are, in the emulator
+// or on a GPU (cuda_tests): the losses and gradients are those of the CPU backend.
 #include <glog/logging.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
+#include "launch/bench_kernels.h"
 #include "runtime/cuda_backend.h"
 #include "tests/emulator/emulator.h"
 #include "tests/mesh_run.h"
@@ -39,9 +40,13 @@ TEST_P(EmulatedTrainingTest, TrainsAsTheCpuDoes) {
   std::vector<std::string> overrides = kSmall;
   overrides.insert(overrides.end(), c.mesh.begin(), c.mesh.end());
   overrides.push_back(std::string("train.dtype=") + c.dtype);
+#ifndef TRIREME_GPU_TESTS
   const int64_t blocks_before = emulator::NumBlocksRun();
+#endif
   const MeshRunResult gpu = RunOnThreads(c.recipe, overrides, 3, {}, MakeEmulatedGpu);
+#ifndef TRIREME_GPU_TESTS
   EXPECT_GT(emulator::NumBlocksRun(), blocks_before + 1000) << "the kernels did not run in the emulator";
+#endif
   const MeshRunResult cpu = RunOnThreads(c.recipe, overrides, 3);
 
   EXPECT_EQ(gpu.allocations_in_steps, 0);
@@ -62,14 +67,45 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(TrainingCase{"gpt2_fp32", "tiny_gpt2.textproto", "fp32", {"mesh.dp=1"}, 1e-6, 1e-5},
                     TrainingCase{"llama_fp32", "tiny_llama.textproto", "fp32", {"mesh.dp=1"}, 1e-6, 1e-5},
                     TrainingCase{"gpt2_bf16", "tiny_gpt2.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2},
-                    TrainingCase{"llama_bf16", "tiny_llama.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2},
-                    TrainingCase{"llama_bf16_mesh",
-                                 "tiny_llama.textproto",
-                                 "bf16",
-                                 {"mesh.dp=2", "mesh.tp=2", "mesh.pp=2", "parallel.sequence_parallel=true"},
-                                 2e-3,
-                                 2e-2}),
+                    TrainingCase{"llama_bf16", "tiny_llama.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2}),
     [](const auto& info) { return std::string(info.param.name); });
+
+// On a device whose memory the host must not touch.
+TEST(EmulatedBenchmarkTest, TimesEveryKernel) {
+  const std::unique_ptr<Device> device = MakeEmulatedGpu();
+  for (const DType compute : {DType::kF32, DType::kBF16}) {
+    const KernelSizes sizes = {{.compute = compute,
+                                .tokens = 32,
+                                .width = 192,
+                                .vocabulary = 96,
+                                .head_tokens = 4,
+                                .head_size = 32,
+                                .repetitions = 1},
+                               {{.compute = compute,
+                                 .tokens = 32,
+                                 .width = 64,
+                                 .vocabulary = 96,
+                                 .heads = 1,
+                                 .sequence_lengths = {32},
+                                 .repetitions = 1}}};
+    const KernelReport report = ReportKernels(sizes, 100, *device);
+    EXPECT_EQ(report.rows[0].name, "copy");
+    for (const KernelRow& row : report.rows) EXPECT_GT(row.share, 0) << row.name;
+    EXPECT_NE(report.ToJson().find("\"gate\": 0.88"), std::string::npos);
+  }
+}
+
+#ifndef TRIREME_GPU_TESTS  // ranks that are threads meet in memory of the host
+INSTANTIATE_TEST_SUITE_P(Mesh, EmulatedTrainingTest,
+                         testing::Values(TrainingCase{
+                             "llama_bf16_mesh",
+                             "tiny_llama.textproto",
+                             "bf16",
+                             {"mesh.dp=2", "mesh.tp=2", "mesh.pp=2", "parallel.sequence_parallel=true"},
+                             2e-3,
+                             2e-2}),
+                         [](const auto& info) { return std::string(info.param.name); });
+#endif
 
 }  // namespace
 }  // namespace trireme

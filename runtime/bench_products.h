@@ -1,11 +1,12 @@
 // How fast a Transformer's matrix products and its attention are, beside the best product in the same run.
-#ifndef TRIREME_RUNTIME_CPU_BENCH_PRODUCTS_H_
-#define TRIREME_RUNTIME_CPU_BENCH_PRODUCTS_H_
+#ifndef TRIREME_RUNTIME_BENCH_PRODUCTS_H_
+#define TRIREME_RUNTIME_BENCH_PRODUCTS_H_
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "runtime/device.h"
 #include "runtime/dtype.h"
 
 namespace trireme {
@@ -13,7 +14,6 @@ namespace trireme {
 // The defaults are GPT-2 124M's.
 struct ProductBenchmark {
   DType compute = DType::kF32;  // f32 or bf16
-  int num_threads = 1;
   int64_t tokens = 1024;
   int64_t width = 768;
   int64_t vocabulary = 50304;
@@ -29,9 +29,10 @@ struct ProductTiming {
   double share_of_peak;
 };
 
-// The first entry is the best product itself (MeasureGemmPeak, which has no seconds of its own: 0).
-std::vector<ProductTiming> BenchmarkProducts(const ProductBenchmark& options);
+// `peak_gflops`: of the best product in the same run (MeasureGemmPeak, MeasureCudaGemmPeak).
+std::vector<ProductTiming> BenchmarkProducts(const ProductBenchmark& options, double peak_gflops,
+                                             Device& device);
 
 }  // namespace trireme
 
-#endif  // TRIREME_RUNTIME_CPU_BENCH_PRODUCTS_H_
+#endif  // TRIREME_RUNTIME_BENCH_PRODUCTS_H_

@@ -1,57 +1,42 @@
-#include "runtime/cpu/bench_products.h"
+#include "runtime/bench_products.h"
 
 #include <algorithm>
-#include <chrono>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "runtime/cpu/cpu_device.h"
-#include "runtime/cpu/gemm_peak.h"
+#include "runtime/bench_time.h"
 
 namespace trireme {
 namespace {
 
 class ProductBench {
  public:
-  ProductBench(const ProductBenchmark& options, double peak_gflops)
-      : options_(options), peak_gflops_(peak_gflops), device_(options.num_threads) {}
+  ProductBench(const ProductBenchmark& options, double peak_gflops, Device& device)
+      : options_(options), peak_gflops_(peak_gflops), device_(device) {}
 
-  // Numbers from -1 to 1, in steps of 1/128.
+  const ProductBenchmark& options() const { return options_; }
+
   View Floats(DType dtype, Shape shape) {
     const View view = {device_.Allocate(shape.num_elements() * SizeOf(dtype)), dtype, shape};
-    for (int64_t i = 0; i < shape.num_elements(); ++i) {
-      const float value = static_cast<float>(i * 2654435761u >> 16 & 255) / 128.0f - 1.0f;
-      if (dtype == DType::kBF16) {
-        view.as<Bf16>()[i] = Bf16(value);
-      } else {
-        view.as<float>()[i] = value;
-      }
-    }
+    FillWithNumbers(view, device_);
     return view;
   }
   View Floats(Shape shape) { return Floats(options_.compute, shape); }
   // The first key that each token of sequences of `length` sees.
   View Starts(int64_t tokens, int64_t length) {
+    std::vector<int64_t> starts(tokens);
+    for (int64_t t = 0; t < tokens; ++t) starts[t] = t / length * length;
     const View view = {device_.Allocate(tokens * SizeOf(DType::kI32)), DType::kI32, {tokens}};
-    for (int64_t t = 0; t < tokens; ++t) view.as<int32_t>()[t] = static_cast<int32_t>(t / length * length);
+    FillWith(starts, view, device_);
     return view;
   }
 
   ProductTiming Time(std::string name, double flops, const Op& op, const std::vector<View>& inputs,
                      const std::vector<View>& outputs, bool accumulate = false) {
-    const KernelEntry& entry = device_.kernel(op.kind);
-    const int64_t bytes = entry.workspace_bytes(op, inputs, outputs, options_.num_threads);
-    const KernelArguments arguments = {
-        op, inputs, outputs, accumulate, device_.Allocate(bytes), {}, {}, options_.num_threads};
-    device_.Launch(entry.run, arguments, 0);
-    double seconds = std::numeric_limits<double>::infinity();
-    for (int i = 0; i < options_.repetitions; ++i) {
-      const auto start = std::chrono::steady_clock::now();
-      device_.Launch(entry.run, arguments, 0);
-      const auto end = std::chrono::steady_clock::now();
-      seconds = std::min(seconds, std::chrono::duration<double>(end - start).count());
-    }
+    const Kernel run = device_.kernel(op.kind).run;
+    const KernelArguments arguments = ArgumentsOf(op, inputs, outputs, accumulate, device_);
+    const double seconds =
+        SecondsOfOne([&] { device_.Launch(run, arguments, 0); }, options_.repetitions, device_);
     const double gflops = 1e-9 * flops / seconds;
     return {std::move(name), seconds, gflops, gflops / peak_gflops_};
   }
@@ -59,12 +44,11 @@ class ProductBench {
  private:
   const ProductBenchmark& options_;
   const double peak_gflops_;
-  CpuDevice device_;
+  Device& device_;
 };
 
-void BenchLinear(const ProductBenchmark& options, double peak, int64_t k, int64_t n,
-                 std::vector<ProductTiming>& timings) {
-  ProductBench bench(options, peak);
+void BenchLinear(ProductBench& bench, int64_t k, int64_t n, std::vector<ProductTiming>& timings) {
+  const ProductBenchmark& options = bench.options();
   const View x = bench.Floats({options.tokens, k}), w = bench.Floats({n, k});
   const View y = bench.Floats({options.tokens, n});
   const View bias = bench.Floats(DType::kF32, {n}), dw = bench.Floats(DType::kF32, {n, k});
@@ -77,9 +61,8 @@ void BenchLinear(const ProductBenchmark& options, double peak, int64_t k, int64_
       bench.Time(name + "weight gradient", flops, {.kind = OpKind::kLinearWeightGrad}, {y, x}, {dw}, true));
 }
 
-void BenchAttention(const ProductBenchmark& options, double peak, int64_t length,
-                    std::vector<ProductTiming>& timings) {
-  ProductBench bench(options, peak);
+void BenchAttention(ProductBench& bench, int64_t length, std::vector<ProductTiming>& timings) {
+  const ProductBenchmark& options = bench.options();
   const int64_t count = std::max<int64_t>(1, options.tokens / length);
   const int64_t tokens = count * length;
   const int64_t size = options.width / options.heads;
@@ -101,17 +84,18 @@ void BenchAttention(const ProductBenchmark& options, double peak, int64_t length
 
 }  // namespace
 
-std::vector<ProductTiming> BenchmarkProducts(const ProductBenchmark& options) {
-  const double peak = MeasureGemmPeak(options.compute, options.num_threads);
-  std::vector<ProductTiming> timings = {{"best product", 0, peak, 1}};
+std::vector<ProductTiming> BenchmarkProducts(const ProductBenchmark& options, double peak_gflops,
+                                             Device& device) {
+  ProductBench bench(options, peak_gflops, device);
+  std::vector<ProductTiming> timings;
   const int64_t width = options.width;
   const std::pair<int64_t, int64_t> products[] = {{width, 3 * width},
                                                   {width, width},
                                                   {width, 4 * width},
                                                   {4 * width, width},
                                                   {width, options.vocabulary}};
-  for (const auto& [k, n] : products) BenchLinear(options, peak, k, n, timings);
-  for (const int64_t length : options.sequence_lengths) BenchAttention(options, peak, length, timings);
+  for (const auto& [k, n] : products) BenchLinear(bench, k, n, timings);
+  for (const int64_t length : options.sequence_lengths) BenchAttention(bench, length, timings);
   return timings;
 }
 

@@ -1,12 +1,11 @@
-#include "runtime/cpu/bench.h"
+#include "runtime/bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
-#include <limits>
+#include <functional>
 #include <utility>
 
-#include "runtime/cpu/cpu_device.h"
+#include "runtime/bench_time.h"
 #include "runtime/op_table.h"
 #include "runtime/ops/optimizer.h"
 #include "runtime/random.h"
@@ -20,31 +19,27 @@ double Bytes(const View& view) {
 
 class Bench {
  public:
-  explicit Bench(const KernelBenchmark& options) : options_(options), device_(options.num_threads) {}
+  Bench(const KernelBenchmark& options, Device& device) : options_(options), device_(device) {}
 
   DType compute() const { return options_.compute; }
   const KernelBenchmark& options() const { return options_; }
 
-  // Numbers from -2 to 2 in steps of 1/64.
+  Device& device() { return device_; }
+
   View Floats(DType dtype, Shape shape) {
     const View view = Empty(dtype, shape);
-    for (int64_t i = 0; i < shape.num_elements(); ++i) {
-      const float value = static_cast<float>(i * 2654435761u >> 16 & 255) / 64.0f - 2.0f;
-      if (dtype == DType::kBF16) {
-        view.as<Bf16>()[i] = Bf16(value);
-      } else {
-        view.as<float>()[i] = value;
-      }
-    }
+    FillWithNumbers(view, device_);
     return view;
   }
   View Activation() { return Floats(compute(), {options_.tokens, options_.width}); }
   View Vector() { return Floats(DType::kF32, {options_.width}); }
 
   // Whole numbers 0, step, 2 step, ... modulo `modulus`.
-  View Integers(int64_t n, int64_t step, int64_t modulus) {
-    const View view = Empty(DType::kI32, {n});
-    for (int64_t i = 0; i < n; ++i) view.as<int32_t>()[i] = static_cast<int32_t>(i * step % modulus);
+  View Integers(int64_t n, int64_t step, int64_t modulus, DType dtype = DType::kI32) {
+    std::vector<int64_t> values(n);
+    for (int64_t i = 0; i < n; ++i) values[i] = i * step % modulus;
+    const View view = Empty(dtype, {n});
+    FillWith(values, view, device_);
     return view;
   }
 
@@ -59,16 +54,8 @@ class Bench {
     return {block + offset, dtype, shape};
   }
 
-  template <typename F>
-  void Time(std::string name, double bytes, F f) {
-    double seconds = std::numeric_limits<double>::infinity();
-    f();
-    for (int i = 0; i < options_.repetitions; ++i) {
-      const auto start = std::chrono::steady_clock::now();
-      f();
-      seconds =
-          std::min(seconds, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    }
+  void Time(std::string name, double bytes, const std::function<void()>& enqueue) {
+    const double seconds = SecondsOfOne(enqueue, options_.repetitions, device_);
     const double share = timings_.empty() ? 1 : bytes / seconds * timings_[0].seconds / timings_[0].bytes;
     timings_.push_back({std::move(name), seconds, bytes, share});
   }
@@ -77,30 +64,20 @@ class Bench {
   void TimeKernel(OpKind kind, Attributes attributes, const std::vector<View>& inputs,
                   const std::vector<View>& outputs, double bytes = 0, bool accumulate = false) {
     const Op op = {.kind = kind, .attributes = std::move(attributes)};
-    const KernelEntry& entry = device_.kernel(kind);
-    const int64_t workspace_bytes = entry.workspace_bytes == nullptr
-                                        ? 0
-                                        : entry.workspace_bytes(op, inputs, outputs, options_.num_threads);
-    const KernelArguments arguments = {op,
-                                       inputs,
-                                       outputs,
-                                       accumulate,
-                                       device_.Allocate(workspace_bytes),
-                                       {},
-                                       {{0, 0, 0, 0}},
-                                       options_.num_threads};
+    const Kernel run = device_.kernel(kind).run;
+    const KernelArguments arguments = ArgumentsOf(op, inputs, outputs, accumulate, device_);
     if (bytes == 0) {
       for (const View& view : inputs) bytes += Bytes(view);
       for (const View& view : outputs) bytes += Bytes(view);
     }
-    Time(Name(kind), bytes, [&] { device_.Launch(entry.run, arguments, 0); });
+    Time(Name(kind), bytes, [&] { device_.Launch(run, arguments, 0); });
   }
 
   std::vector<KernelTiming> Finish() { return std::move(timings_); }
 
  private:
   KernelBenchmark options_;
-  CpuDevice device_;
+  Device& device_;
   int64_t next_line_ = 0;
   std::vector<KernelTiming> timings_;
 };
@@ -110,7 +87,11 @@ void BenchCopy(Bench& bench) {
   const View from = bench.Activation();
   const View to = bench.Activation();
   const auto bytes = static_cast<int64_t>(Bytes(from));
-  const int num_threads = bench.options().num_threads;
+  if (!bench.device().is_host()) {
+    bench.Time("copy", 2 * Bytes(from), [&] { bench.device().CopyWithin(to.data, from.data, bytes, 0); });
+    return;
+  }
+  const int num_threads = bench.device().num_threads();
   bench.Time("memcpy", 2 * Bytes(from), [&] {
 #pragma omp parallel for num_threads(num_threads) schedule(static)
     for (int64_t at = 0; at < bytes; at += kPieceBytes) {
@@ -134,8 +115,7 @@ void BenchElementwise(Bench& bench) {
   const View narrow = bench.Floats(bench.compute(), half);
   bench.TimeKernel(OpKind::kSwiGlu, {}, {x}, {narrow});
   bench.TimeKernel(OpKind::kSwiGluGrad, {}, {narrow, x}, {z});
-  const View token_index = bench.Empty(DType::kI64, {x.shape.rows()});
-  for (int64_t t = 0; t < x.shape.rows(); ++t) token_index.as<int64_t>()[t] = t;
+  const View token_index = bench.Integers(x.shape.rows(), 1, x.shape.rows(), DType::kI64);
   bench.TimeKernel(OpKind::kDropout, {{"rate", 0.1}, {"seed", int64_t{1}}, {"name", int64_t{2}}},
                    {x, token_index}, {z});
 }
@@ -185,7 +165,7 @@ void BenchTokens(Bench& bench) {
 }
 
 void BenchHead(Bench& bench) {
-  const int64_t rows = std::max<int64_t>(1, bench.options().tokens / 64);
+  const int64_t rows = bench.options().head_tokens;
   const int64_t vocabulary = bench.options().vocabulary;
   const View logits = bench.Floats(bench.compute(), {rows, vocabulary});
   const View dlogits = bench.Floats(bench.compute(), logits.shape);
@@ -204,7 +184,8 @@ void BenchOptimizer(Bench& bench) {
   const View m = bench.Floats(DType::kF32, flat);
   const View v = bench.Empty(DType::kF32, flat);
   const View factors = bench.Empty(DType::kF64, {kNumStepFactors});
-  std::fill_n(factors.as<double>(), kNumStepFactors, 0.5);
+  const std::vector<double> halves(kNumStepFactors, 0.5);
+  bench.device().CopyToDevice(factors.data, halves.data(), kNumStepFactors * SizeOf(DType::kF64), 0);
   bench.TimeKernel(OpKind::kSquaredNorm, {}, {gradient}, {bench.Empty(DType::kF64, {1})});
   bench.TimeKernel(OpKind::kAdamW,
                    {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weight_decay", 0.1}},
@@ -213,8 +194,8 @@ void BenchOptimizer(Bench& bench) {
 
 }  // namespace
 
-std::vector<KernelTiming> BenchmarkKernels(const KernelBenchmark& options) {
-  Bench bench(options);
+std::vector<KernelTiming> BenchmarkKernels(const KernelBenchmark& options, Device& device) {
+  Bench bench(options, device);
   BenchCopy(bench);
   BenchElementwise(bench);
   BenchNorms(bench);
