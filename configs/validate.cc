@@ -116,7 +116,6 @@ struct NotOffered {
 constexpr NotOffered kNotOffered[] = {
     {"mesh.cp", 1, "context parallelism is not in this version; use 1"},
     {"mesh.ep", 1, "expert parallelism is not in this version; use 1"},
-    {"parallel.zero_stage", 1, "ZeRO stages 2 and 3 are not in this version; use 0 or 1"},
     {"numerics.mesh_invariant_sum", 0, "mesh-invariant sums are not in this version; use false"},
 };
 

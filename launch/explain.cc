@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -108,6 +109,34 @@ int ExplainSchedule(const Config& config, const std::string& svg_path) {
   return kExitConfig;
 }
 
+// The rank's memory under each stage of ZeRO, a column a stage.
+std::string MemoryByZeroStage(Config config, const AxisSizes& coordinate, const Device& device) {
+  const std::pair<const char*, std::function<int64_t(const RankPlan&)>> rows[] = {
+      {"parameters", [](const RankPlan& plan) { return plan.persistent.parameters; }},
+      {"gradients", [](const RankPlan& plan) { return plan.persistent.gradients; }},
+      {"optimizer state", [](const RankPlan& plan) { return plan.persistent.optimizer_state; }},
+      {"passing buckets", [](const RankPlan& plan) { return plan.persistent.passing; }},
+      {"saved activations", [](const RankPlan& plan) { return plan.slot_bytes; }},
+      {"transient", [](const RankPlan& plan) { return plan.transient_bytes; }},
+      {"total", [](const RankPlan& plan) { return plan.total_bytes(); }}};
+  std::vector<RankPlan> plans;
+  std::string text = absl::StrFormat("\n%-18s", "MiB by ZeRO stage");
+  for (int stage = 0; stage <= 3; ++stage) {
+    config.mutable_parallel()->set_zero_stage(stage);
+    plans.push_back(MakeRankPlan(config, coordinate, device));
+    absl::StrAppendFormat(&text, "  %10d", stage);
+  }
+  text += '\n';
+  for (const auto& [name, bytes] : rows) {
+    absl::StrAppendFormat(&text, "  %-16s", name);
+    for (const RankPlan& plan : plans) {
+      absl::StrAppendFormat(&text, "  %10.2f", static_cast<double>(bytes(plan)) / (1 << 20));
+    }
+    text += '\n';
+  }
+  return text;
+}
+
 int Explain(const ExplainFlags& flags) {
   const absl::StatusOr<Config> config = Resolve(flags);
   if (!config.ok()) {
@@ -118,8 +147,11 @@ int Explain(const ExplainFlags& flags) {
     return ExplainSchedule(*config, flags.svg);
   }
   const CpuDevice device(flags.threads > 0 ? flags.threads : ReadEnvironment().num_threads);
-  const RankPlan plan = MakeRankPlan(*config, CoordinateOf(flags.rank, MeshSizes(*config)), device);
-  std::fputs((flags.memory ? plan.MemoryTable() : plan.ToString()).c_str(), stdout);
+  const AxisSizes coordinate = CoordinateOf(flags.rank, MeshSizes(*config));
+  const RankPlan plan = MakeRankPlan(*config, coordinate, device);
+  const std::string text =
+      flags.memory ? plan.MemoryTable() + MemoryByZeroStage(*config, coordinate, device) : plan.ToString();
+  std::fputs(text.c_str(), stdout);
   return kExitFinished;
 }
 
@@ -151,7 +183,10 @@ void AddExplainCommand(CLI::App& app, CommandBody* body) {
   command->add_option("--svg", flags->svg, "Also draw the schedule into this file, as an SVG")
       ->type_name("FILE")
       ->needs(schedule);
-  command->add_flag("--memory", flags->memory, "Print the table of memory alone")->excludes(schedule);
+  command
+      ->add_flag("--memory", flags->memory,
+                 "Print the table of memory alone, and what each ZeRO stage would take")
+      ->excludes(schedule);
   command
       ->add_option(
           "--threads", flags->threads,

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "parallel/gather_pass.h"
 
 namespace trireme {
 namespace {
@@ -137,7 +138,7 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
                          .mesh = plan.mesh,
                          .coordinate = coordinate,
                          .precision = plan.precision};
-  plan.update = std::make_unique<UpdateProgram>(RecordUpdate(plan.buckets, plan.update_options));
+  plan.update = std::make_unique<UpdateProgram>(RecordUpdate(chunks, plan.buckets, plan.update_options));
 
   const int num_micro_batches = static_cast<int>(plan.batch.num_micro_batches);
   const std::vector<Work> schedule =
@@ -146,14 +147,19 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
                                plan.update_options.zero_stage);
   const std::vector<const Program*> evaluated = Pointers<const Program>(plan.evaluation_chunks);
   plan.evaluation = PlanEvaluation({evaluated, plan.place}, schedule, num_micro_batches);
+  for (StepPlan* step : {&plan.step, &plan.evaluation}) GatherParameters(plan.buckets, *plan.update, *step);
 
   for (const Program* program : plan.step.programs) plan.step_memory.push_back(PlanMemory(*program, device));
-  for (const Program* program : evaluated) plan.evaluation_memory.push_back(PlanMemory(*program, device));
+  for (const Program* program : plan.evaluation.programs) {
+    plan.evaluation_memory.push_back(PlanMemory(*program, device));
+  }
   plan.slot_bytes = std::max(Executor::SlotBytes(plan.step, plan.step_memory),
                              Executor::SlotBytes(plan.evaluation, plan.evaluation_memory));
   plan.transient_bytes =
       std::max(Executor::TransientBytes(plan.step_memory), Executor::TransientBytes(plan.evaluation_memory));
-  plan.persistent = ParameterStore(chunks, plan.buckets, *plan.update, plan.update_options).PlannedBytes();
+  plan.passing = PlanPassingMemory(*plan.update, {&plan.step, &plan.evaluation});
+  plan.persistent =
+      ParameterStore(chunks, plan.buckets, *plan.update, plan.update_options, plan.passing).PlannedBytes();
   return plan;
 }
 
@@ -163,12 +169,13 @@ std::string RankPlan::MemoryTable() const {
     absl::StrAppendFormat(&text, "  %-18s %10.2f MiB  %s\n", name, static_cast<double>(bytes) / (1 << 20),
                           note);
   };
-  row("parameters", persistent.parameters, "compute copies and master weights");
-  row("gradients", persistent.gradients, "");
-  row("optimizer state", persistent.optimizer_state,
-      update_options.zero_stage == 0
-          ? "on every replica"
-          : absl::StrCat("1/", NumRanks({Axis::kDp, Axis::kCp}, mesh), " of it here"));
+  const int zero_stage = update_options.zero_stage;
+  const std::string share = absl::StrCat("1/", NumRanks({Axis::kDp, Axis::kCp}, mesh), " of it here");
+  auto held = [&](int shared_from) { return zero_stage >= shared_from ? share : "on every replica"; };
+  row("parameters", persistent.parameters, absl::StrCat("compute copies and master weights, ", held(3)));
+  row("gradients", persistent.gradients, held(2));
+  row("optimizer state", persistent.optimizer_state, held(1));
+  if (zero_stage >= 2) row("passing buckets", persistent.passing, "whole ones, while a block needs them");
   row("saved activations", slot_bytes, absl::StrCat(step.num_slots, " micro-batches in flight"));
   row("transient", transient_bytes, "workspaces included");
   row("total", total_bytes(), "");

@@ -54,6 +54,7 @@ struct RankPlan {
   StepPlan evaluation;
   std::vector<MemoryPlan> evaluation_memory;
 
+  PassingMemory passing;
   ParameterStore::Bytes persistent;
   int64_t slot_bytes = 0;
   int64_t transient_bytes = 0;

@@ -20,14 +20,16 @@ Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
       mesh_(mesh),
       device_mesh_(device_mesh),
       device_(device),
-      store_(Pointers(plan.chunks), plan.buckets, *plan.update, plan.update_options) {
+      store_(Pointers(plan.chunks), plan.buckets, *plan.update, plan.update_options, plan.passing) {
   store_.Allocate(device);
   slots_ = device.Allocate(plan.slot_bytes);
   transient_ = device.Allocate(plan.transient_bytes);
   std::vector<Bindings> of_step, of_evaluation;
   for (const auto& chunk : plan.chunks) of_step.push_back(store_.BindChunk(*chunk));
-  of_step.push_back(store_.BindUpdate());
   for (const auto& chunk : plan.evaluation_chunks) of_evaluation.push_back(store_.BindChunk(*chunk));
+  for (std::vector<Bindings>* bindings : {&of_step, &of_evaluation}) {
+    bindings->push_back(store_.BindUpdate());
+  }
   step_ = MakeExecutor(plan.step, plan.step_memory, std::move(of_step));
   evaluation_ = MakeExecutor(plan.evaluation, plan.evaluation_memory, std::move(of_evaluation));
 
@@ -79,11 +81,10 @@ void Trainer::GatherParameters() {
   store_.MakeComputeCopies();
   if (plan_.update_options.zero_stage == 0) return;
   for (int b = 0; b < store_.buckets().size(); ++b) {
+    if (store_.shards_parameters(b)) continue;
     const Bucket& bucket = store_.buckets()[b];
-    char* parameters = static_cast<char*>(store_.parameters(b));
     device_mesh_.along(bucket.reduced_over)
-        .AllGather(parameters + store_.owned_begin(b) * SizeOf(bucket.compute), parameters,
-                   store_.owned_size(b), bucket.compute);
+        .AllGather(store_.owned_parameters(b), store_.parameters(b), store_.owned_size(b), bucket.compute);
   }
   device_.Synchronize(0);
 }

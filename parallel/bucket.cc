@@ -11,15 +11,15 @@
 namespace trireme {
 namespace {
 
-// The index of the backward segment that adds to `gradient` last; -1 if none does (a program without
-// backward).
-int LastWriter(const Program& chunk, ValueId gradient) {
-  for (int s = static_cast<int>(chunk.segments.size()) - 1; s >= 0; --s) {
+// Extends the bucket's backward segments by those that write `gradient`; a program without backward has none.
+void AddWriters(const Program& chunk, ValueId gradient, Bucket& bucket) {
+  for (int s = 0; s < chunk.segments.size(); ++s) {
     for (const Op& op : chunk.segments[s].ops) {
-      if (std::find(op.outputs.begin(), op.outputs.end(), gradient) != op.outputs.end()) return s;
+      if (std::find(op.outputs.begin(), op.outputs.end(), gradient) == op.outputs.end()) continue;
+      bucket.first_segment = bucket.first_segment < 0 ? s : std::min(bucket.first_segment, s);
+      bucket.last_segment = std::max(bucket.last_segment, s);
     }
   }
-  return -1;
 }
 
 int64_t RoundUp(int64_t n, int64_t multiple) {
@@ -71,6 +71,15 @@ bool IsShared(const std::vector<const Program*>& chunks, int chunk, const Parame
   return false;
 }
 
+bool IsSharedByLater(const std::vector<const Program*>& chunks, int chunk, const ParameterGroup& group) {
+  for (size_t later = chunk + 1; later < chunks.size(); ++later) {
+    for (const ParameterGroup& other : chunks[later]->parameters) {
+      if (NameOf(other) == NameOf(group)) return true;
+    }
+  }
+  return false;
+}
+
 void AlwaysAccumulate(Program& chunk, ValueId gradient) {
   for (Segment& segment : chunk.segments) {
     for (Op& op : segment.ops) {
@@ -100,6 +109,7 @@ std::vector<Bucket> MakeBuckets(const std::vector<const Program*>& chunks, int n
     Bucket& bucket = by_key[{segment, decays, same_over.bits(), reduced_over.bits(), tied}];
     if (bucket.members.empty()) {
       bucket.chunk = number;
+      bucket.whole_chunk = segment == kWholeChunk;
       bucket.compute = value.dtype;
       bucket.decays = decays;
       bucket.reduced_over = reduced_over;
@@ -108,14 +118,19 @@ std::vector<Bucket> MakeBuckets(const std::vector<const Program*>& chunks, int n
       bucket.tied = tied;
       bucket.name = NameOf(chunk, bucket, segment);
     }
-    bucket.members.push_back({g, bucket.size});
+    bucket.members.push_back({g, bucket.size, NameOf(group)});
     // Every group starts at a cache line, whatever its dtype.
     bucket.size += RoundUp(value.shape.num_elements(), 32);
-    bucket.last_segment = std::max(bucket.last_segment, LastWriter(chunk, group.gradient));
+    if (group.gradient != kNoValue) AddWriters(chunk, group.gradient, bucket);
+    if (IsSharedByLater(chunks, number, group)) bucket.is_written_in_one_run = false;
   }
   std::vector<Bucket> buckets;
   for (auto& [key, bucket] : by_key) {
     bucket.size = RoundUp(bucket.size, int64_t{32} * bucket.num_shards);
+    if (bucket.first_segment >= 0 &&
+        chunk.segments[bucket.first_segment].region != chunk.segments[bucket.last_segment].region) {
+      bucket.is_written_in_one_run = false;
+    }
     buckets.push_back(std::move(bucket));
   }
   std::stable_sort(buckets.begin(), buckets.end(),

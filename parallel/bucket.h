@@ -17,12 +17,16 @@ namespace trireme {
 // always zero.
 struct Bucket {
   struct Member {
-    int group;       // index into Program::parameters of the bucket's chunk
-    int64_t offset;  // elements from the bucket's start
+    int group;         // index into Program::parameters of the bucket's chunk
+    int64_t offset;    // elements from the bucket's start
+    std::string name;  // of the group's first parameter: finds it in other programs
   };
 
   std::string name;
-  int chunk = 0;                // whose parameters they are, of this rank's chunks
+  int chunk = 0;  // whose parameters they are, of this rank's chunks
+  // The vectors of the whole chunk, not a block's matrices: few and small, they are reduced once a step and
+  // never taken apart.
+  bool whole_chunk = false;
   DType compute = DType::kF32;  // of the copies that the chunk reads
   bool decays = true;           // weight decay applies (matrices)
   // The axes on which the parameters are Replicate, and so their gradients Partial: those that gradients are
@@ -34,8 +38,13 @@ struct Bucket {
   AxisSet same_over;
   bool tied = false;  // the chunk at the pipeline's other end holds the same parameter
   std::vector<Member> members;
-  int64_t size = 0;       // elements, padding included
-  int last_segment = -1;  // the backward segment that adds to its gradients last
+  int64_t size = 0;        // elements, padding included
+  int first_segment = -1;  // the backward segment of its chunk that writes its gradients first
+  int last_segment = -1;   // and the one that adds to them last
+  // Whether one run of one region of the chunk writes all of a micro-batch's gradients, so that no other
+  // micro-batch comes between. Not so where another chunk of the rank holds the parameters too, or where a
+  // split backward parts the writers.
+  bool is_written_in_one_run = true;
   int64_t shard_size() const { return size / num_shards; }
 
   // Whether the rank at `coordinate`, and not another that holds the same elements, counts them in a norm and

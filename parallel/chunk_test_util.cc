@@ -119,9 +119,10 @@ TestStore::TestStore(const TestChunkOptions& chunk, int zero_stage, int dp, int 
       buckets_(MakeBuckets({&chunk_.program()}, WithDp(chunk_.mesh(), dp), tied_parameter)) {
   const UpdateOptions options =
       UpdateOf(chunk, WithDp(chunk_.mesh(), dp), zero_stage, tp_coordinate, dp_coordinate);
-  update_ = RecordUpdate(buckets_, options);
-  store_ = std::make_unique<ParameterStore>(std::vector<const Program*>{&chunk_.program()}, buckets_, update_,
-                                            options);
+  const std::vector<const Program*> chunks = {&chunk_.program()};
+  update_ = RecordUpdate(chunks, buckets_, options);
+  store_ =
+      std::make_unique<ParameterStore>(chunks, buckets_, update_, options, PlanPassingMemory(update_, {}));
   store_->Allocate(device_);
 }
 

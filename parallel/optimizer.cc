@@ -1,5 +1,8 @@
 #include "parallel/optimizer.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "runtime/recorder.h"
 
@@ -11,7 +14,7 @@ class UpdateRecorder {
   UpdateRecorder(UpdateProgram& update, const UpdateOptions& options)
       : update_(update), options_(options), recorder_(&update.program, {}, options.precision) {}
 
-  void Run(const std::vector<Bucket>& buckets) {
+  void Run(const std::vector<const Program*>& chunks, const std::vector<Bucket>& buckets) {
     const int64_t num_buckets = static_cast<int64_t>(buckets.size());
     const Tensor norms = State("squared_norms", DType::kF64, num_buckets);
     const Tensor local = State("local_norm", DType::kF64, 1);
@@ -19,7 +22,12 @@ class UpdateRecorder {
     const Tensor inputs = State("step_inputs", DType::kF64, kNumStepInputs);
     const Tensor factors = State("step_factors", DType::kF64, kNumStepFactors);
     const Tensor updates = State("updates", DType::kF64, 1);
-    for (const Bucket& bucket : buckets) RecordNorm(bucket, norms);
+    for (const Bucket& bucket : buckets) {
+      RecordStorage(bucket);
+      if (options_.ShardsGradients(bucket))
+        RecordSharding(*chunks[bucket.chunk], bucket, update_.buckets.back());
+      RecordNorm(bucket, norms);
+    }
     update_.sum_segment = Begin("sum");
     recorder_.Record(OpKind::kLossSum, {norms}, {});
     recorder_.program().segments.back().ops.back().outputs.push_back(local.id());
@@ -46,40 +54,90 @@ class UpdateRecorder {
     return recorder_.Rows(whole, options_.ShardBegin(bucket), bucket.shard_size());
   }
 
-  void RecordNorm(const Bucket& bucket, Tensor norms) {
+  void RecordStorage(const Bucket& bucket) {
     const DType wide = options_.precision.wide();
-    const int64_t state_size = options_.zero_stage == 0 ? bucket.size : bucket.shard_size();
+    const bool all = options_.zero_stage == 0;
+    const int64_t state_size = all ? bucket.size : bucket.shard_size();
+    UpdateProgram::BucketValues values;
+    values.shards_gradients = options_.ShardsGradients(bucket);
+    values.shards_parameters = options_.ShardsParameters(bucket);
     const Tensor gradients = State("gradients " + bucket.name, wide, bucket.size);
     const Tensor parameters = State("parameters " + bucket.name, bucket.compute, bucket.size);
-    const Tensor gradient_shard = Shard(bucket, gradients);
-    const Tensor parameter_shard = Shard(bucket, parameters);
-    Tensor master = options_.zero_stage == 0 ? parameters : parameter_shard;
-    if (bucket.compute != wide) master = State("master " + bucket.name, wide, state_size);
-    UpdateProgram::BucketValues values = {
-        .gradients = gradients.id(),
-        .gradient_shard = gradient_shard.id(),
-        .parameters = parameters.id(),
-        .parameter_shard = parameter_shard.id(),
-        .master = master.id(),
-        .first_moment = State("first moment " + bucket.name, wide, state_size).id(),
-        .second_moment = State("second moment " + bucket.name, wide, state_size).id(),
-        .norm_segment = -1,
-        .update_segment = -1};
-    if (bucket.CountsAt(options_.coordinate)) {
-      values.norm_segment = Begin("norm " + bucket.name);
-      SquaredNorm(gradient_shard, recorder_.Rows(norms, static_cast<int64_t>(update_.buckets.size()), 1));
-    }
+    const Tensor scattered = Shard(bucket, gradients);
+    const Tensor gradient_shard = values.shards_gradients
+                                      ? State("gradient shard " + bucket.name, wide, bucket.shard_size())
+                                      : scattered;
+    const Tensor parameter_shard = values.shards_parameters ? State("parameter shard " + bucket.name,
+                                                                    bucket.compute, bucket.shard_size())
+                                                            : Shard(bucket, parameters);
+    values.gradients = gradients.id();
+    values.scattered = scattered.id();
+    values.gradient_shard = gradient_shard.id();
+    values.owned_gradients = all ? gradients.id() : gradient_shard.id();
+    values.parameters = parameters.id();
+    values.parameter_shard = parameter_shard.id();
+    values.owned_parameters = all ? parameters.id() : parameter_shard.id();
+    values.master = bucket.compute == wide ? values.owned_parameters
+                                           : State("master " + bucket.name, wide, state_size).id();
+    values.first_moment = State("first moment " + bucket.name, wide, state_size).id();
+    values.second_moment = State("second moment " + bucket.name, wide, state_size).id();
     update_.buckets.push_back(values);
+  }
+
+  // What lies in the padding of a bucket whose memory others have used must not reach the sums.
+  void RecordSharding(const Program& chunk, const Bucket& bucket, UpdateProgram::BucketValues& values) {
+    const std::vector<std::pair<int64_t, int64_t>> gaps = Gaps(chunk, bucket);
+    if (!gaps.empty()) {
+      int64_t longest = 0;
+      for (const auto& [begin, size] : gaps) longest = std::max(longest, size);
+      const Tensor zeros = State("zeros " + bucket.name, options_.precision.wide(), longest);
+      values.clear_segment = Begin("clear padding " + bucket.name);
+      for (const auto& [begin, size] : gaps) {
+        RecordInto(recorder_.Rows(zeros, 0, size),
+                   recorder_.Rows(Tensor(&recorder_, values.gradients), begin, size));
+      }
+    }
+    values.add_segment = Begin("add " + bucket.name);
+    RecordInto(Tensor(&recorder_, values.scattered), Tensor(&recorder_, values.gradient_shard));
+    recorder_.program().segments.back().ops.back().always_accumulates = true;
+  }
+
+  // The elements of a bucket that belong to no parameter, as (begin, size).
+  static std::vector<std::pair<int64_t, int64_t>> Gaps(const Program& chunk, const Bucket& bucket) {
+    std::vector<std::pair<int64_t, int64_t>> gaps;
+    int64_t end = 0;  // of the members so far, which lie in order
+    auto close = [&](int64_t next) {
+      if (next > end) gaps.emplace_back(end, next - end);
+    };
+    for (const Bucket::Member& member : bucket.members) {
+      close(member.offset);
+      end = member.offset + chunk.value(chunk.parameters[member.group].value).shape.num_elements();
+    }
+    close(bucket.size);
+    return gaps;
+  }
+
+  // `to` = `from`.
+  void RecordInto(Tensor from, Tensor to) {
+    recorder_.Record(OpKind::kAccumulate, {from}, {});
+    recorder_.program().segments.back().ops.back().outputs.push_back(to.id());
+  }
+
+  void RecordNorm(const Bucket& bucket, Tensor norms) {
+    if (!bucket.CountsAt(options_.coordinate)) return;
+    UpdateProgram::BucketValues& values = update_.buckets.back();
+    values.norm_segment = Begin("norm " + bucket.name);
+    SquaredNorm(Tensor(&recorder_, values.gradient_shard),
+                recorder_.Rows(norms, static_cast<int64_t>(update_.buckets.size()) - 1, 1));
   }
 
   void RecordAdamW(const Bucket& bucket, UpdateProgram::BucketValues& values, Tensor factors) {
     values.update_segment = Begin("update " + bucket.name);
     auto tensor = [this](ValueId id) { return Tensor(&recorder_, id); };
-    const bool all = options_.zero_stage == 0;
-    AdamW(tensor(all ? values.gradients : values.gradient_shard), tensor(values.master),
-          tensor(values.first_moment), tensor(values.second_moment), factors, options_.adamw, bucket.decays);
+    AdamW(tensor(values.owned_gradients), tensor(values.master), tensor(values.first_moment),
+          tensor(values.second_moment), factors, options_.adamw, bucket.decays);
     if (bucket.compute != options_.precision.wide()) {
-      CastTo(tensor(values.master), tensor(all ? values.parameters : values.parameter_shard));
+      CastTo(tensor(values.master), tensor(values.owned_parameters));
     }
   }
 
@@ -90,9 +148,10 @@ class UpdateRecorder {
 
 }  // namespace
 
-UpdateProgram RecordUpdate(const std::vector<Bucket>& buckets, const UpdateOptions& options) {
+UpdateProgram RecordUpdate(const std::vector<const Program*>& chunks, const std::vector<Bucket>& buckets,
+                           const UpdateOptions& options) {
   UpdateProgram update;
-  UpdateRecorder(update, options).Run(buckets);
+  UpdateRecorder(update, options).Run(chunks, buckets);
   return update;
 }
 

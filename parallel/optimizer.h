@@ -14,10 +14,21 @@ namespace trireme {
 struct UpdateOptions {
   AdamWOptions adamw;
   double clip_norm = 0;  // 0: off
-  int zero_stage = 1;    // 0: every replica updates everything; 1: each its shard
+  // 0: every replica updates everything; 1: each its shard; 2: and keeps only that of the gradients; 3: and
+  // of the parameters.
+  int zero_stage = 1;
   AxisSizes mesh;
   AxisSizes coordinate = {{0, 0, 0, 0}};  // of this rank
   Precision precision;
+
+  // Whether a bucket's parameters are whole only while a segment reads them; its gradients, only while a
+  // micro-batch's backward works on them.
+  bool ShardsParameters(const Bucket& bucket) const {
+    return zero_stage >= 3 && bucket.num_shards > 1 && !bucket.whole_chunk;
+  }
+  bool ShardsGradients(const Bucket& bucket) const {
+    return zero_stage >= 2 && bucket.num_shards > 1 && !bucket.whole_chunk && bucket.is_written_in_one_run;
+  }
 
   // The first element of this rank's shard of a bucket.
   int64_t ShardBegin(const Bucket& bucket) const {
@@ -28,16 +39,25 @@ struct UpdateOptions {
 // The program and where things are in it. All values are State: bound by ParameterStore.
 struct UpdateProgram {
   struct BucketValues {
-    ValueId gradients;        // [size] wide: the whole bucket
-    ValueId gradient_shard;   // its part that this rank reduces, a window
-    ValueId parameters;       // [size] compute: what the chunk reads
-    ValueId parameter_shard;  // a window
-    ValueId master;  // what AdamW updates: parameters or their shard where compute is wide, else storage of
-                     // its own
+    ValueId gradients;         // [size] wide: the whole bucket
+    ValueId scattered;         // its part that this rank reduces, a window
+    ValueId gradient_shard;    // the same; or, where gradients are sharded, the sum over micro-batches
+    ValueId owned_gradients;   // what AdamW reads: gradients, or their shard
+    ValueId parameters;        // [size] compute: what the chunk reads
+    ValueId parameter_shard;   // a window; or, where parameters are sharded, storage of its own
+    ValueId owned_parameters;  // what this rank updates of them: all, or the shard
+    ValueId master;  // what AdamW updates: owned_parameters where compute is wide, else storage of its own
     ValueId first_moment;
     ValueId second_moment;
-    int norm_segment;    // squares of the gradient shard; -1 where another rank counts it
-    int update_segment;  // AdamW, and the compute copy
+    // Whether the whole bucket's memory is others' too, outside its residences in a StepPlan.
+    bool shards_gradients = false;
+    bool shards_parameters = false;
+    // Where gradients are sharded: zeros for the padding of the whole bucket, -1 where it has none; and
+    // scattered is added to gradient_shard. Neither needs workspace: they run between the chunk's segments.
+    int clear_segment = -1;
+    int add_segment = -1;
+    int norm_segment = -1;    // squares of the gradient shard; -1 where another rank counts it
+    int update_segment = -1;  // AdamW, and the compute copy
   };
   Program program;
   std::vector<BucketValues> buckets;
@@ -51,7 +71,9 @@ struct UpdateProgram {
   int factors_segment;    // global_norm -> step_factors
 };
 
-UpdateProgram RecordUpdate(const std::vector<Bucket>& buckets, const UpdateOptions& options);
+// `buckets`: of these chunks.
+UpdateProgram RecordUpdate(const std::vector<const Program*>& chunks, const std::vector<Bucket>& buckets,
+                           const UpdateOptions& options);
 
 }  // namespace trireme
 

@@ -36,16 +36,25 @@ void Store(void* data, DType dtype, int64_t index, double number) {
 }  // namespace
 
 ParameterStore::ParameterStore(std::vector<const Program*> chunks, const std::vector<Bucket>& buckets,
-                               const UpdateProgram& update, const UpdateOptions& options)
-    : chunks_(std::move(chunks)), buckets_(buckets), update_(update), options_(options) {}
+                               const UpdateProgram& update, const UpdateOptions& options,
+                               PassingMemory passing)
+    : chunks_(std::move(chunks)),
+      buckets_(buckets),
+      update_(update),
+      options_(options),
+      passing_(std::move(passing)) {
+  CHECK_EQ(passing_.offsets.size(), update.program.values.size());
+}
 
 ParameterStore::Bytes ParameterStore::PlannedBytes() const {
   Bytes bytes;
-  for (const Value& value : update_.program.values) {
-    if (value.base != kNoValue) continue;
-    if (value.name.rfind("parameters", 0) == 0 || value.name.rfind("master", 0) == 0) {
+  bytes.passing = passing_.bytes;
+  for (size_t id = 0; id < update_.program.values.size(); ++id) {
+    const Value& value = update_.program.values[id];
+    if (value.base != kNoValue || passing_.offsets[id] != PassingMemory::kNotPassing) continue;
+    if (value.name.rfind("parameter", 0) == 0 || value.name.rfind("master", 0) == 0) {
       bytes.parameters += PaddedBytes(value);
-    } else if (value.name.rfind("gradients", 0) == 0) {
+    } else if (value.name.rfind("gradient", 0) == 0) {
       bytes.gradients += PaddedBytes(value);
     } else {
       bytes.optimizer_state += PaddedBytes(value);
@@ -58,13 +67,17 @@ void ParameterStore::Allocate(Device& device) {
   CHECK(storage_.empty());
   const std::vector<Value>& values = update_.program.values;
   storage_.resize(values.size(), nullptr);
-  const int64_t bytes = PlannedBytes().total();
+  kept_bytes_ = PlannedBytes().total() - passing_.bytes;
   device_ = &device;
-  memory_ = static_cast<char*>(device.Allocate(bytes));
-  host_ = device.is_host() ? memory_ : static_cast<char*>(device.AllocateHost(bytes));
+  memory_ = static_cast<char*>(device.Allocate(kept_bytes_ + passing_.bytes));
+  host_ = device.is_host() ? memory_ : static_cast<char*>(device.AllocateHost(kept_bytes_));
   char* memory = memory_;
   for (size_t id = 0; id < values.size(); ++id) {
     if (values[id].base != kNoValue) continue;
+    if (passing_.offsets[id] != PassingMemory::kNotPassing) {
+      storage_[id] = memory_ + kept_bytes_ + passing_.offsets[id];
+      continue;
+    }
     storage_[id] = memory;
     memory += PaddedBytes(values[id]);
   }
@@ -72,13 +85,13 @@ void ParameterStore::Allocate(Device& device) {
 
 void ParameterStore::FetchToHost() {
   if (device_->is_host()) return;
-  device_->CopyToHost(host_, memory_, PlannedBytes().total(), 0);
+  device_->CopyToHost(host_, memory_, kept_bytes_, 0);
   device_->Synchronize(0);
 }
 
 void ParameterStore::SendToDevice() {
   if (device_->is_host()) return;
-  device_->CopyToDevice(memory_, host_, PlannedBytes().total(), 0);
+  device_->CopyToDevice(memory_, host_, kept_bytes_, 0);
   device_->Synchronize(0);
 }
 
@@ -97,7 +110,7 @@ Bindings ParameterStore::BindChunk(const Program& program) const {
   std::map<std::string, std::pair<int, int64_t>> places;  // by a group's first name: bucket and offset
   for (int b = 0; b < buckets_.size(); ++b) {
     for (const Bucket::Member& member : buckets_[b].members) {
-      places[chunks_[buckets_[b].chunk]->parameters[member.group].parts[0].name] = {b, member.offset};
+      places[member.name] = {b, member.offset};
     }
   }
   Bindings bindings(program.values.size(), nullptr);
@@ -176,8 +189,7 @@ void ParameterStore::AppendBoxes(const ParameterGroup& group, int64_t begin, int
 
 void ParameterStore::Initialize(uint64_t seed) {
   for (int b = 0; b < buckets_.size(); ++b) {
-    const Value& compute = update_.program.value(update_.buckets[b].parameters);
-    const Value& kept = update_.program.value(update_.buckets[b].master);
+    const UpdateProgram::BucketValues& values = update_.buckets[b];
     auto fill = [&](void* data, DType dtype, int64_t begin, int64_t count) {
       for (const ParameterBox& box : Boxes(b, begin, count)) {
         const RandomStream stream(seed, box.parameter->name);
@@ -194,9 +206,13 @@ void ParameterStore::Initialize(uint64_t seed) {
         }
       }
     };
-    fill(OnHost(parameters(b)), compute.dtype, 0, compute.shape.num_elements());
-    if (kept.base == kNoValue && update_.buckets[b].master != update_.buckets[b].parameters) {
-      fill(OnHost(master(b)), kept.dtype, owned_begin(b), owned_size(b));
+    if (values.shards_parameters) {
+      fill(OnHost(owned_parameters(b)), buckets_[b].compute, owned_begin(b), owned_size(b));
+    } else {
+      fill(OnHost(parameters(b)), buckets_[b].compute, 0, buckets_[b].size);
+    }
+    if (values.master != values.owned_parameters) {
+      fill(OnHost(master(b)), options_.precision.wide(), owned_begin(b), owned_size(b));
     }
   }
   SendToDevice();
@@ -206,7 +222,7 @@ void ParameterStore::MakeComputeCopies() {
   for (int b = 0; b < buckets_.size(); ++b) {
     if (buckets_[b].compute != DType::kBF16) continue;  // otherwise the master weights are the copies
     const float* from = reinterpret_cast<const float*>(OnHost(master(b)));
-    Bf16* to = reinterpret_cast<Bf16*>(OnHost(parameters(b))) + owned_begin(b);
+    Bf16* to = reinterpret_cast<Bf16*>(OnHost(owned_parameters(b)));
     for (int64_t i = 0; i < owned_size(b); ++i) to[i] = Bf16(from[i]);
   }
   SendToDevice();

@@ -9,6 +9,7 @@
 
 #include "parallel/bucket.h"
 #include "parallel/optimizer.h"
+#include "parallel/passing_memory.h"
 #include "runtime/device.h"
 #include "runtime/executor.h"
 
@@ -30,12 +31,14 @@ class ParameterStore {
     int64_t parameters = 0;  // compute copies, and master weights where they differ
     int64_t gradients = 0;
     int64_t optimizer_state = 0;  // moments, norms, factors
-    int64_t total() const { return parameters + gradients + optimizer_state; }
+    int64_t passing = 0;          // whole buckets, of which the others are shards
+    int64_t total() const { return parameters + gradients + optimizer_state + passing; }
   };
 
-  // `chunks`, `buckets` and `update` belong together and must outlive the store.
+  // `chunks`, `buckets` and `update` belong together and must outlive the store. `passing`: by all steps that
+  // will run.
   ParameterStore(std::vector<const Program*> chunks, const std::vector<Bucket>& buckets,
-                 const UpdateProgram& update, const UpdateOptions& options);
+                 const UpdateProgram& update, const UpdateOptions& options, PassingMemory passing);
 
   // What Allocate will take.
   Bytes PlannedBytes() const;
@@ -43,7 +46,8 @@ class ParameterStore {
   void Allocate(Device& device);
 
   // The store's memory as the host sees it: the memory itself on a host device, else a copy of it, which
-  // FetchToHost brings up to date and SendToDevice writes back. Both return when that is done.
+  // FetchToHost brings up to date and SendToDevice writes back. Both return when that is done. What passes is
+  // no part of it.
   void FetchToHost();
   void SendToDevice();
   // Where the host sees what the device has at `address`, one of the addresses below.
@@ -65,8 +69,9 @@ class ParameterStore {
   // of them anew, and sends all of it to the device. Under ZeRO the other shards must be gathered afterwards.
   void MakeComputeCopies();
 
-  // What of bucket b this rank holds as master weights and state: elements [first, first + count) of the
-  // bucket.
+  // What of bucket b this rank updates, and holds as master weights and state: elements [owned_begin,
+  // owned_begin
+  // + owned_size) of the bucket.
   int64_t owned_begin(int b) const;
   int64_t owned_size(int b) const;
   // Whether this rank, and not another that holds the same elements, should save bucket b.
@@ -80,6 +85,10 @@ class ParameterStore {
   void* second_moment(int b) const { return At(update_.buckets[b].second_moment); }
   void* gradients(int b) const { return At(update_.buckets[b].gradients); }
   void* parameters(int b) const { return At(update_.buckets[b].parameters); }
+  void* owned_gradients(int b) const { return At(update_.buckets[b].owned_gradients); }
+  void* owned_parameters(int b) const { return At(update_.buckets[b].owned_parameters); }
+  // Whether bucket b's parameters are whole only while a segment reads them.
+  bool shards_parameters(int b) const { return update_.buckets[b].shards_parameters; }
   double* step_inputs() const { return static_cast<double*>(At(update_.step_inputs)); }
   double* step_factors() const { return static_cast<double*>(At(update_.step_factors)); }
   double* updates() const { return static_cast<double*>(At(update_.updates)); }
@@ -97,10 +106,12 @@ class ParameterStore {
   const std::vector<Bucket>& buckets_;
   const UpdateProgram& update_;
   const UpdateOptions options_;
+  const PassingMemory passing_;
   std::vector<void*> storage_;  // by value of the update program
   Device* device_ = nullptr;
+  int64_t kept_bytes_ = 0;  // all but what passes, which lies behind it
   char* memory_ = nullptr;  // of the device: everything in storage_
-  char* host_ = nullptr;    // the same, as the host sees it
+  char* host_ = nullptr;    // what is kept, as the host sees it
 };
 
 }  // namespace trireme

@@ -16,8 +16,8 @@ struct MeshCase {
 };
 
 std::vector<MeshCase> Meshes() {
-  return {{1, 1, 0}, {1, 1, 1}, {2, 1, 0}, {2, 1, 1}, {3, 1, 1},
-          {5, 1, 1}, {1, 2, 1}, {1, 3, 0}, {2, 3, 1}, {3, 2, 1}};
+  return {{1, 1, 0}, {1, 1, 1}, {2, 1, 0}, {2, 1, 1}, {3, 1, 1}, {5, 1, 1}, {1, 2, 1},
+          {1, 3, 0}, {2, 3, 1}, {3, 2, 1}, {3, 2, 2}, {5, 1, 3}, {2, 3, 3}};
 }
 
 // Calls `f(store)` for every rank of the mesh.
@@ -141,10 +141,11 @@ Tensors InitialValues(const MeshCase& mesh, DType compute, bool masters) {
     store.Initialize(11);
     for (int b = 0; b < store.buckets().size(); ++b) {
       const Bucket& bucket = store.buckets()[b];
-      const int64_t begin = masters ? store.owned_begin(b) : 0;
-      const int64_t count = masters ? store.owned_size(b) : bucket.size;
+      const bool part = masters || store.shards_parameters(b);
+      const int64_t begin = part ? store.owned_begin(b) : 0;
+      const int64_t count = part ? store.owned_size(b) : bucket.size;
       const DType dtype = masters ? store.options().precision.wide() : bucket.compute;
-      const void* data = masters ? store.master(b) : store.parameters(b);
+      const void* data = masters ? store.master(b) : part ? store.owned_parameters(b) : store.parameters(b);
       ForEachElement(store.Boxes(b, begin, count), [&](const Parameter& p, int64_t index, int64_t offset) {
         Merge(tensors, p, index, Load(data, dtype, offset));
       });
@@ -171,13 +172,15 @@ TEST(ParameterStoreTest, EveryDTypeStartsFromTheSameNumbers) {
 
 TEST(ParameterStoreTest, ComputeCopiesAreWholeAndRounded) {
   const Tensors masters = InitialValues({1, 1, 0}, DType::kBF16, true);
-  const Tensors copies = InitialValues({2, 2, 1}, DType::kBF16, false);
-  ASSERT_EQ(copies.size(), masters.size());
-  for (const auto& [name, numbers] : masters) {
-    const bool matrix = !name.ends_with("gain") && !name.ends_with("bias");
-    for (size_t i = 0; i < numbers.size(); ++i) {
-      const auto number = static_cast<float>(numbers[i]);
-      EXPECT_EQ(copies.at(name)[i], matrix ? static_cast<float>(Bf16(number)) : number) << name;
+  for (int zero_stage : {1, 3}) {
+    const Tensors copies = InitialValues({2, 2, zero_stage}, DType::kBF16, false);
+    ASSERT_EQ(copies.size(), masters.size());
+    for (const auto& [name, numbers] : masters) {
+      const bool matrix = !name.ends_with("gain") && !name.ends_with("bias");
+      for (size_t i = 0; i < numbers.size(); ++i) {
+        const auto number = static_cast<float>(numbers[i]);
+        EXPECT_EQ(copies.at(name)[i], matrix ? static_cast<float>(Bf16(number)) : number) << name;
+      }
     }
   }
 }
@@ -245,7 +248,8 @@ TEST(ParameterStoreTest, OneHomeSavesATiedParameter) {
   for (int b = 0; b < first.buckets().size(); ++b) EXPECT_TRUE(first.store().saves(b));
   UpdateOptions second = first.store().options();
   second.coordinate[Axis::kPp] = 1;
-  const ParameterStore other({&first.chunk().program()}, first.buckets(), first.update(), second);
+  const ParameterStore other({&first.chunk().program()}, first.buckets(), first.update(), second,
+                             PlanPassingMemory(first.update(), {}));
   for (int b = 0; b < first.buckets().size(); ++b) EXPECT_EQ(other.saves(b), !first.buckets()[b].tied);
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <deque>
 #include <map>
+#include <set>
 #include <utility>
 
 namespace trireme {
@@ -114,12 +115,21 @@ class Planner {
     for (AxisSet axes : groups_) plan_.channels.push_back(Name(axes));
     plan_.programs.push_back(&update->program);
     reductions_.resize(buckets->size(), -1);
+    plan_.passing_gradients.resize(chunks_.size());
+    for (size_t b = 0; b < buckets->size(); ++b) {
+      if (!update->buckets[b].shards_gradients) continue;
+      const int chunk = (*buckets)[b].chunk;
+      for (const Bucket::Member& member : (*buckets)[b].members) {
+        plan_.passing_gradients[chunk].push_back(chunks_[chunk]->parameters[member.group].gradient);
+      }
+    }
   }
 
   void Update() {
-    ReduceTied();
+    FinishScatters();
     for (size_t b = 0; b < buckets_->size(); ++b) {
       if (reductions_[b] >= 0) Wait(reductions_[b]);
+      if ((*buckets_)[b].tied) AddHomes(update_->buckets[b].owned_gradients);
       RunUpdate(update_->buckets[b].norm_segment);
     }
     RunUpdate(update_->sum_segment);
@@ -129,7 +139,7 @@ class Planner {
     for (size_t b = 0; b < buckets_->size(); ++b) {
       const UpdateProgram::BucketValues& values = update_->buckets[b];
       RunUpdate(values.update_segment);
-      if (zero_stage_ == 0 || (*buckets_)[b].num_shards == 1) continue;
+      if (zero_stage_ == 0 || (*buckets_)[b].num_shards == 1 || values.shards_parameters) continue;
       gathers.push_back(
           StartUpdate(Message::kAllGather, values.parameter_shard, values.parameters, ReductionChannel(b)));
     }
@@ -137,6 +147,9 @@ class Planner {
   }
 
  private:
+  // A tied parameter's gradient is the sum over the replicas, then over its homes.
+  void AddHomes(ValueId gradients) { Wait(StartUpdate(Message::kAllReduce, gradients, gradients, kHomes)); }
+
   int Append(StepEntry entry) {
     plan_.entries.push_back(entry);
     return static_cast<int>(plan_.entries.size()) - 1;
@@ -226,21 +239,33 @@ class Planner {
       if (segments[s].region != RegionOf(work)) continue;
       // Of a step, the first micro-batch overwrites gradients and the last completes them.
       const int runs_before = num_runs_[{work.chunk, s}]++;
-      Append({.kind = StepKind::kRun,
-              .program = work.chunk,
-              .segment = s,
-              .micro_batch = work.micro_batch,
-              .slot = slot_of_.at(BatchOf(work)),
-              .accumulates = !work.is_forward() && runs_before > 0});
-      if (!work.is_forward() && runs_before + 1 == plan_.num_micro_batches) StartReductions(work.chunk, s);
+      if (!work.is_forward() && StillScatters(work.chunk, s)) FinishScatters();
+      const int run = Append({.kind = StepKind::kRun,
+                              .program = work.chunk,
+                              .segment = s,
+                              .micro_batch = work.micro_batch,
+                              .slot = slot_of_.at(BatchOf(work)),
+                              .accumulates = !work.is_forward() && runs_before > 0});
+      FinishScatters();
+      if (!work.is_forward()) StartReductions(run, runs_before + 1 == plan_.num_micro_batches);
     }
   }
 
-  void StartReductions(int chunk, int segment) {
+  // Of the buckets that a backward segment, run by entry `run`, has completed: sharded gradients in every
+  // micro-batch, others in the last.
+  void StartReductions(int run, bool is_last) {
+    const int chunk = plan_.entries[run].program, segment = plan_.entries[run].segment;
     for (size_t b = 0; b < buckets_->size(); ++b) {
       const Bucket& bucket = (*buckets_)[b];
-      if (bucket.chunk != chunk || bucket.last_segment != segment || bucket.tied) continue;
-      reductions_[b] = StartReduction(b);
+      if (bucket.chunk != chunk) continue;
+      const bool shards = update_->buckets[b].shards_gradients;
+      if (shards && bucket.first_segment == segment) begun_[b] = run;
+      if (bucket.last_segment != segment) continue;
+      if (shards) {
+        scatters_.push_back(StartScatter(b));
+      } else if (is_last) {
+        reductions_[b] = StartReduction(b);
+      }
     }
   }
 
@@ -258,14 +283,41 @@ class Planner {
     return StartUpdate(Message::kReduceScatter, values.gradients, values.gradient_shard, ReductionChannel(b));
   }
 
-  // A tied parameter's gradient is the sum over its homes, then over the replicas.
-  void ReduceTied() {
-    for (size_t b = 0; b < buckets_->size(); ++b) {
-      if (!(*buckets_)[b].tied) continue;
-      const ValueId gradients = update_->buckets[b].gradients;
-      Wait(StartUpdate(Message::kAllReduce, gradients, gradients, kHomes));
-      reductions_[b] = StartReduction(b);
+  // A micro-batch's sum over the replicas: the first becomes the shard, later ones are added to it.
+  struct Scatter {
+    size_t bucket;
+    int started;
+    bool is_first;
+  };
+  Scatter StartScatter(size_t b) {
+    const UpdateProgram::BucketValues& values = update_->buckets[b];
+    const bool is_first = scattered_.insert(b).second;
+    RunUpdate(values.clear_segment);
+    return {b,
+            StartUpdate(Message::kReduceScatter, values.gradients,
+                        is_first ? values.gradient_shard : values.scattered, ReductionChannel(b)),
+            is_first};
+  }
+
+  // Whether gradients are under way in memory that this backward segment writes first: the micro-batch before
+  // ended with the segment that this one begins with.
+  bool StillScatters(int chunk, int segment) const {
+    return std::any_of(scatters_.begin(), scatters_.end(), [&](const Scatter& scatter) {
+      const Bucket& bucket = (*buckets_)[scatter.bucket];
+      return bucket.chunk == chunk && bucket.first_segment == segment;
+    });
+  }
+
+  // Called when one more segment has run: so long a bucket's reduction had to travel under it.
+  void FinishScatters() {
+    for (const Scatter& scatter : scatters_) {
+      const UpdateProgram::BucketValues& values = update_->buckets[scatter.bucket];
+      Wait(scatter.started);
+      if (!scatter.is_first) RunUpdate(values.add_segment);
+      plan_.residences.push_back({update_program(), values.gradients, begun_.at(scatter.bucket),
+                                  static_cast<int>(plan_.entries.size()) - 1});
     }
+    scatters_.clear();
   }
 
   const std::vector<const Program*> chunks_;
@@ -283,6 +335,10 @@ class Planner {
   int zero_stage_ = 0;
   std::vector<AxisSet> groups_;
   std::vector<int> reductions_;  // by bucket: the entry that starts it, or -1
+  // Of sharded gradients:
+  std::map<size_t, int> begun_;    // by bucket: the run that wrote the first of a micro-batch
+  std::vector<Scatter> scatters_;  // under way
+  std::set<size_t> scattered_;     // buckets of which a micro-batch has been added
 };
 
 }  // namespace
@@ -317,8 +373,8 @@ StepPlan PlanTrainingStep(const StageChunks& chunks, const UpdateProgram& update
 
 StepPlan PlanEvaluation(const StageChunks& chunks, const std::vector<Work>& schedule, int num_micro_batches) {
   Planner planner(chunks, {}, num_micro_batches);
-  // With one slot a stage could not receive before its last output has left; on a ring all would wait for each
-  // other.
+  // With one slot a stage could not receive before its last output has left; on a ring all would wait for
+  // each other.
   if (chunks.place.num_chunks > 1) planner.MakeSlots(2);
   for (const Work& work : ForwardsOf(schedule)) planner.Forward(work, false);
   planner.FinishSends();

@@ -34,8 +34,9 @@ struct StageChunks {
 
 // Programs 0 to v - 1 (the chunks) and v (the update) of a training step. Each micro-batch that a chunk has
 // in flight has a slot. Each bucket's reduction starts when backward has completed its gradients in the last
-// micro-batch; under ZeRO, each bucket's gathering starts with its update. All programs must outlive the
-// plan. A schedule that splits backward asks for chunks whose backward is split (SplitBackward).
+// micro-batch, or, where they are sharded, in every one; under ZeRO, each bucket's gathering starts with its
+// update. All programs must outlive the plan. A schedule that splits backward asks for chunks whose backward
+// is split (SplitBackward).
 StepPlan PlanTrainingStep(const StageChunks& chunks, const UpdateProgram& update,
                           const std::vector<Bucket>& buckets, const std::vector<Work>& schedule,
                           int num_micro_batches, int zero_stage);

@@ -9,6 +9,8 @@
 #include <tuple>
 
 #include "parallel/chunk_test_util.h"
+#include "parallel/gather_pass.h"
+#include "parallel/passing_memory.h"
 
 namespace trireme {
 namespace {
@@ -37,9 +39,15 @@ class Planned {
         plan_(PlanTrainingStep({{&rank_.chunk().program()}, {c.stage, c.num_stages}}, rank_.update(),
                                rank_.buckets(),
                                Schedule(c.schedule, {c.stage, c.num_stages}, c.num_micro_batches),
-                               c.num_micro_batches, c.zero_stage)) {}
+                               c.num_micro_batches, c.zero_stage)),
+        evaluation_(PlanEvaluation({{&rank_.chunk().program()}, {c.stage, c.num_stages}},
+                                   Schedule(c.schedule, {c.stage, c.num_stages}, c.num_micro_batches),
+                                   c.num_micro_batches)) {
+    for (StepPlan* plan : {&plan_, &evaluation_}) GatherParameters(buckets(), update(), *plan);
+  }
 
   const StepPlan& plan() const { return plan_; }
+  const StepPlan& evaluation() const { return evaluation_; }
   const std::vector<StepEntry>& entries() const { return plan_.entries; }
   const Program& chunk() const { return rank_.chunk().program(); }
   const std::vector<Bucket>& buckets() const { return rank_.buckets(); }
@@ -52,17 +60,21 @@ class Planned {
   }
   TestStore rank_;
   StepPlan plan_;
+  StepPlan evaluation_;
 };
+
+constexpr int kZeroStages = 4;
 
 template <typename F>
 void ForEachCase(F f) {
   for (ScheduleKind schedule : {ScheduleKind::k1F1B, ScheduleKind::kGPipe}) {
     for (int stages : {1, 2, 3, 4}) {
       for (int stage = 0; stage < stages; ++stage) {
-        for (int micro_batches : {1, 2, 5}) {
-          const PlanCase c = {schedule, stages, stage, micro_batches, stage % 2, 2, stages > 1};
+        for (int turn = 0; turn < 3 * kZeroStages; ++turn) {
+          const int micro_batches = turn % 3 == 2 ? 5 : turn % 3 + 1;
+          const PlanCase c = {schedule, stages, stage, micro_batches, turn / 3, 2, stages > 1};
           SCOPED_TRACE(testing::Message() << Name(schedule) << " stage " << stage << " of " << stages << ", "
-                                          << micro_batches << " micro-batches");
+                                          << micro_batches << " micro-batches, ZeRO " << c.zero_stage);
           f(c, Planned(c));
         }
       }
@@ -172,7 +184,15 @@ TEST(StepPlannerTest, EverySegmentRunsOnceForEveryMicroBatch) {
     for (int s = 0; s < planned.chunk().segments.size(); ++s) {
       for (int m = 0; m < c.num_micro_batches; ++m) EXPECT_EQ((runs[{0, s, m}]), 1) << s << " " << m;
     }
-    for (int s = 0; s < planned.update().program.segments.size(); ++s) EXPECT_EQ((runs[{1, s, -1}]), 1) << s;
+    std::map<int, int>
+        expected;  // by segment of the update; those of sharded gradients run as often as backward
+    for (const UpdateProgram::BucketValues& bucket : planned.update().buckets) {
+      expected[bucket.clear_segment] = c.num_micro_batches;
+      expected[bucket.add_segment] = c.num_micro_batches - 1;
+    }
+    for (int s = 0; s < planned.update().program.segments.size(); ++s) {
+      EXPECT_EQ((runs[{1, s, -1}]), expected.count(s) > 0 ? expected[s] : 1) << s;
+    }
   });
 }
 
@@ -206,12 +226,12 @@ TEST(StepPlannerTest, ABucketIsReducedOnceItIsCompleteWhileBackwardGoesOn) {
 }
 
 TEST(StepPlannerTest, ZeroScattersGradientsAndGathersParameters) {
-  for (int zero_stage : {0, 1}) {
+  for (int zero_stage : {0, 1, 2}) {
     const Planned planned({.zero_stage = zero_stage, .dp = 2});
     for (const UpdateProgram::BucketValues& bucket : planned.update().buckets) {
       EXPECT_EQ(StartOf(planned, Message::kAllReduce, bucket.gradients) >= 0, zero_stage == 0);
-      EXPECT_EQ(StartOf(planned, Message::kReduceScatter, bucket.gradients) >= 0, zero_stage == 1);
-      EXPECT_EQ(StartOf(planned, Message::kAllGather, bucket.parameter_shard) >= 0, zero_stage == 1);
+      EXPECT_EQ(StartOf(planned, Message::kReduceScatter, bucket.gradients) >= 0, zero_stage >= 1);
+      EXPECT_EQ(StartOf(planned, Message::kAllGather, bucket.parameter_shard) >= 0, zero_stage >= 1);
     }
   }
 }
@@ -223,22 +243,36 @@ TEST(StepPlannerTest, OneReplicaReducesNothing) {
   }
 }
 
-TEST(StepPlannerTest, ATiedGradientIsAddedOverItsHomesBeforeTheReplicas) {
-  for (int stage : {0, 1}) {
-    const Planned planned({.num_stages = 2, .stage = stage, .num_micro_batches = 2, .dp = 2, .tied = true});
-    int homes = -1, replicas = -1, waited = -1;
-    for (int i = 0; i < planned.entries().size(); ++i) {
-      const StepEntry& entry = planned.entries()[i];
-      if (entry.kind == StepKind::kStart && entry.channel == kHomes) {
-        EXPECT_EQ(homes, -1) << "a stage has one tied bucket";
-        homes = i;
-        replicas = StartOf(planned, Message::kReduceScatter, entry.in);
+TEST(StepPlannerTest, ATiedGradientIsAddedOverTheReplicasThenOverItsHomes) {
+  for (int zero_stage : {1, 2}) {
+    for (int stage : {0, 1}) {
+      const Planned planned({.num_stages = 2,
+                             .stage = stage,
+                             .num_micro_batches = 1,
+                             .zero_stage = zero_stage,
+                             .dp = 2,
+                             .tied = true});
+      int homes = -1, replicas = -1, waited = -1;
+      for (int i = 0; i < planned.entries().size(); ++i) {
+        const StepEntry& entry = planned.entries()[i];
+        if (entry.kind == StepKind::kStart && entry.channel == kHomes) {
+          EXPECT_EQ(homes, -1) << "a stage has one tied bucket";
+          homes = i;
+          for (const UpdateProgram::BucketValues& bucket : planned.update().buckets) {
+            if (bucket.gradient_shard == entry.in) {
+              replicas = StartOf(planned, Message::kReduceScatter, bucket.gradients);
+            }
+          }
+        }
       }
-      if (entry.kind == StepKind::kWait && entry.started == homes) waited = i;
+      ASSERT_GE(replicas, 0);
+      for (int i = replicas; i < planned.entries().size(); ++i) {
+        const StepEntry& entry = planned.entries()[i];
+        if (entry.kind == StepKind::kWait && entry.started == replicas) waited = i;
+      }
+      EXPECT_LT(replicas, waited);
+      EXPECT_LT(waited, homes);
     }
-    ASSERT_GE(homes, 0);
-    EXPECT_LT(homes, waited);
-    EXPECT_LT(waited, replicas);
   }
 }
 
@@ -270,6 +304,137 @@ TEST(StepPlannerTest, TheLossIsTakenBeforeItsSlotIsReused) {
       ++losses;
     }
     EXPECT_EQ(losses, c.has_output() ? 0 : c.num_micro_batches);
+  });
+}
+
+bool IsSharded(const Planned& planned, ValueId parameters) {
+  const auto& buckets = planned.update().buckets;
+  return std::any_of(buckets.begin(), buckets.end(), [&](const UpdateProgram::BucketValues& bucket) {
+    return bucket.parameters == parameters && bucket.shards_parameters;
+  });
+}
+
+// Runs a plan on paper: which whole buckets are in the memory that they share, and which of them a message
+// works on.
+class PassingMemoryOnPaper {
+ public:
+  PassingMemoryOnPaper(const Planned& planned, const StepPlan& plan, const PassingMemory& memory)
+      : planned_(planned), plan_(plan), memory_(memory) {
+    for (size_t b = 0; b < planned.buckets().size(); ++b) {
+      for (const Bucket::Member& member : planned.buckets()[b].members) {
+        const ParameterGroup& group = planned.chunk().parameters[member.group];
+        bucket_of_[group.value] = bucket_of_[group.gradient] = b;
+      }
+    }
+  }
+
+  void Run() {
+    for (int i = 0; i < plan_.entries.size(); ++i) {
+      SCOPED_TRACE(i);
+      const StepEntry& entry = plan_.entries[i];
+      if (entry.kind == StepKind::kStart && entry.program == 1) Start(entry);
+      if (entry.kind == StepKind::kWait) under_way_.erase(Moved(plan_.entries[entry.started]));
+      if (entry.kind == StepKind::kRun) Run(entry);
+    }
+  }
+
+ private:
+  static ValueId Moved(const StepEntry& start) {
+    return start.message == Message::kAllGather ? start.out : start.in;
+  }
+  bool Passes(ValueId value) const { return memory_.offsets[value] != PassingMemory::kNotPassing; }
+
+  void Start(const StepEntry& entry) {
+    if (entry.message == Message::kAllGather && Passes(entry.out)) Arrive(entry.out);
+    if (entry.message == Message::kReduceScatter) ExpectThere(entry.in);
+    if (Passes(Moved(entry))) under_way_.insert(Moved(entry));
+  }
+
+  void Run(const StepEntry& entry) {
+    const Program& program = *plan_.programs[entry.program];
+    for (const Op& op : program.segments[entry.segment].ops) {
+      for (ValueId input : op.inputs) {
+        if (input == kNoValue) continue;
+        if (entry.program == 1) ExpectThere(program.StorageOf(input));
+        const auto bucket = bucket_of_.find(program.StorageOf(input));
+        if (entry.program == 0 && bucket != bucket_of_.end()) {
+          ExpectThere(planned_.update().buckets[bucket->second].parameters);
+        }
+      }
+      for (ValueId output : op.outputs) {
+        if (entry.program == 1) ExpectThere(program.StorageOf(output));
+        const auto bucket = bucket_of_.find(output);
+        if (entry.program == 0 && bucket != bucket_of_.end()) Write(entry.segment, bucket->second);
+      }
+    }
+  }
+
+  void Write(int segment, size_t b) {
+    const ValueId gradients = planned_.update().buckets[b].gradients;
+    if (!Passes(gradients)) return;
+    if (planned_.buckets()[b].first_segment == segment && !there_.contains(gradients)) Arrive(gradients);
+    ExpectThere(gradients);
+  }
+
+  void ExpectThere(ValueId value) {
+    if (!Passes(value)) return;
+    EXPECT_TRUE(there_.contains(value)) << planned_.update().program.value(value).name;
+    EXPECT_FALSE(under_way_.contains(value)) << planned_.update().program.value(value).name;
+  }
+
+  // Whatever lay there before is lost.
+  void Arrive(ValueId value) {
+    EXPECT_FALSE(under_way_.contains(value));
+    std::erase_if(there_, [&](ValueId other) {
+      const bool meets = begin(value) < end(other) && begin(other) < end(value);
+      EXPECT_FALSE(meets && under_way_.contains(other)) << "written over while it travels";
+      return meets;
+    });
+    there_.insert(value);
+  }
+  int64_t begin(ValueId value) const { return memory_.offsets[value]; }
+  int64_t end(ValueId value) const {
+    return begin(value) + planned_.update().program.value(value).size_bytes();
+  }
+
+  const Planned& planned_;
+  const StepPlan& plan_;
+  const PassingMemory& memory_;
+  std::map<ValueId, size_t> bucket_of_;  // by parameter and gradient of the chunk
+  std::set<ValueId> there_;
+  std::set<ValueId> under_way_;
+};
+
+TEST(StepPlannerTest, WholeBucketsAreThereWhileTheyAreNeeded) {
+  ForEachCase([](const PlanCase&, const Planned& planned) {
+    const PassingMemory memory =
+        PlanPassingMemory(planned.update(), {&planned.plan(), &planned.evaluation()});
+    PassingMemoryOnPaper(planned, planned.plan(), memory).Run();
+    PassingMemoryOnPaper(planned, planned.evaluation(), memory).Run();
+  });
+}
+
+// Every gather but a plan's first starts before the segment in front of the one that reads it.
+TEST(StepPlannerTest, ParametersTravelUnderTheSegmentInFront) {
+  ForEachCase([](const PlanCase& c, const Planned& planned) {
+    for (const StepPlan* plan : {&planned.plan(), &planned.evaluation()}) {
+      int gathers = 0, late = 0;
+      for (int i = 0; i < plan->entries.size(); ++i) {
+        const StepEntry& wait = plan->entries[i];
+        if (wait.kind != StepKind::kWait) continue;
+        const StepEntry& start = plan->entries[wait.started];
+        if (start.message != Message::kAllGather || !IsSharded(planned, start.out)) continue;
+        ++gathers;
+        const auto begin = plan->entries.begin();
+        const int64_t runs = std::count_if(begin + wait.started, begin + i, [](const StepEntry& entry) {
+          return entry.kind == StepKind::kRun && entry.program == 0;
+        });
+        EXPECT_LE(runs, 1);
+        late += runs == 0 ? 1 : 0;
+      }
+      EXPECT_LE(late, 1);
+      EXPECT_EQ(gathers > 0, c.zero_stage == 3);
+    }
   });
 }
 

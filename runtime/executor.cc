@@ -74,19 +74,25 @@ View Executor::ViewOf(int program, ValueId id, int slot) const {
   return {Address(program, id, slot), value.dtype, value.shape};
 }
 
+bool Executor::AddsGradient(int program, const Op& op) const {
+  return std::any_of(op.outputs.begin(), op.outputs.end(), [&](ValueId id) {
+    if (plan_.programs[program]->value(id).kind != ValueKind::kParameterGradient) return false;
+    if (program >= plan_.passing_gradients.size()) return true;
+    const std::vector<ValueId>& passing = plan_.passing_gradients[program];
+    return std::find(passing.begin(), passing.end(), id) == passing.end();
+  });
+}
+
 Executor::BoundSegment Executor::Bind(int program, int segment, int slot) const {
   BoundSegment bound;
   const std::vector<Op>& ops = plan_.programs[program]->segments[segment].ops;
   for (size_t i = 0; i < ops.size(); ++i) {
     const Op& op = ops[i];
     if (op.kind == OpKind::kRelabel) continue;
-    BoundOp b = {&op, nullptr, false, {}, {}, nullptr};
+    BoundOp b = {&op, nullptr, AddsGradient(program, op), {}, {}, nullptr};
     if (!Definition(op.kind).communicates) b.kernel = &device_.kernel(op.kind);
     for (ValueId id : op.inputs) b.inputs.push_back(ViewOf(program, id, slot));
-    for (ValueId id : op.outputs) {
-      b.outputs.push_back(ViewOf(program, id, slot));
-      b.writes_gradient |= plan_.programs[program]->value(id).kind == ValueKind::kParameterGradient;
-    }
+    for (ValueId id : op.outputs) b.outputs.push_back(ViewOf(program, id, slot));
     b.workspace = static_cast<char*>(options_.transient) + memory_[program].workspaces[segment][i];
     bound.push_back(std::move(b));
   }
@@ -104,7 +110,7 @@ void Executor::RunSegment(const StepEntry& entry) {
                      {.op = *op.op,
                       .inputs = op.inputs,
                       .outputs = op.outputs,
-                      .accumulate = op.op->always_accumulates || (entry.accumulates && op.writes_gradient),
+                      .accumulate = op.op->always_accumulates || (entry.accumulates && op.adds_gradient),
                       .workspace = op.workspace,
                       .mesh = options_.mesh,
                       .coordinate = options_.coordinate,

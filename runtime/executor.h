@@ -69,7 +69,7 @@ class Executor {
   struct BoundOp {
     const Op* op;
     const KernelEntry* kernel;  // nullptr for a collective
-    bool writes_gradient;       // a parameter's
+    bool adds_gradient;         // to a parameter's, from a step's second micro-batch on
     std::vector<View> inputs;
     std::vector<View> outputs;
     void* workspace;
@@ -77,6 +77,7 @@ class Executor {
   using BoundSegment = std::vector<BoundOp>;
 
   View ViewOf(int program, ValueId id, int slot) const;
+  bool AddsGradient(int program, const Op& op) const;
   BoundSegment Bind(int program, int segment, int slot) const;
   void RunSegment(const StepEntry& entry);
   void RunCollective(const BoundOp& op);

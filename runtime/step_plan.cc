@@ -47,9 +47,15 @@ std::string EntryText(const StepPlan& plan, const StepEntry& entry) {
 }  // namespace
 
 std::string StepPlan::ToString() const {
+  std::vector<std::string> freed(entries.size());
+  for (const Residence& residence : residences) {
+    const Program& program = *programs[residence.program];
+    absl::StrAppend(&freed[residence.end], ", frees %", residence.value, ":",
+                    program.value(residence.value).name);
+  }
   std::string text;
   for (size_t i = 0; i < entries.size(); ++i) {
-    absl::StrAppend(&text, i, " ", EntryText(*this, entries[i]), "\n");
+    absl::StrAppend(&text, i, " ", EntryText(*this, entries[i]), freed[i], "\n");
   }
   return text;
 }

@@ -51,6 +51,19 @@ struct StepPlan {
   int num_slots = 1;
   int num_micro_batches = 1;
 
+  // A value whose memory others use too is there from one entry to another, both included; it may come and go
+  // many times.
+  struct Residence {
+    int program;
+    ValueId value;
+    int begin;
+    int end;
+  };
+  std::vector<Residence> residences;
+  // By program: the parameter gradients that every micro-batch overwrites, because what the one before wrote
+  // has been reduced. StepEntry::accumulates is not about them.
+  std::vector<std::vector<ValueId>> passing_gradients;
+
   // A listing, a line an entry.
   std::string ToString() const;
 };

@@ -76,7 +76,8 @@ TEST(ExpertMeshTest, TheRoutersLossesReachTheGradient) {
 }
 
 TEST(ExpertMeshTest, ReplicasTrainAlike) {
-  for (const char* stage : {"parallel.zero_stage=0", "parallel.zero_stage=1"}) {
+  for (const char* stage :
+       {"parallel.zero_stage=0", "parallel.zero_stage=1", "parallel.zero_stage=2", "parallel.zero_stage=3"}) {
     ExpectEqualsOneRank({"mesh.dp=2", "train.micro_batch=2", stage});
   }
 }

@@ -39,6 +39,8 @@ golden llama_one_rank "${llama[@]}" "${one_block[@]}" --rank 0
 golden llama_tp2_rank1 "${llama[@]}" "${one_block[@]}" --set mesh.tp=2 --rank 1
 golden llama_tp2_sequence_parallel_rank1 "${llama[@]}" "${one_block[@]}" --set mesh.tp=2 --set parallel.sequence_parallel=true --rank 1
 golden llama_pp2_dp2_rank3 "${llama[@]}" "${two_blocks[@]}" --set mesh.pp=2 --set mesh.dp=2 --set train.micro_batch=2 --rank 3
+golden llama_dp2_zero3_rank1 "${llama[@]}" "${two_blocks[@]}" --set mesh.dp=2 --set train.micro_batch=2 --set parallel.zero_stage=3 --rank 1
+golden llama_dp4_memory "${llama[@]}" --set mesh.dp=4 --set train.micro_batch=2 --memory
 golden llama_full_recompute "${llama[@]}" "${one_block[@]}" --set parallel.recompute=full --rank 0
 golden gpt2_one_rank "${gpt2[@]}" "${one_block[@]}" --rank 0
 golden gpt2_tp2_rank1 "${gpt2[@]}" "${one_block[@]}" --set mesh.tp=2 --rank 1

@@ -2,6 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "launch/rank_plan.h"
 #include "parallel/mesh.h"
@@ -42,6 +46,64 @@ TEST(MemoryPlanOfModelsTest, NoTwoLiveValuesShareMemory) {
       ExpectSound(recipe,
                   {std::string("parallel.recompute=") + recompute, "mesh.dp=1", "mesh.pp=2",
                    "train.micro_batch=2", "pipeline.schedule=interleaved", "pipeline.virtual_stages=2"});
+    }
+  }
+}
+
+RankPlan PlanOf(int zero_stage, const std::string& dtype, int layers, const CpuDevice& device) {
+  const Config config = TestConfig(
+      "tiny_llama.textproto",
+      {"mesh.dp=4", "train.micro_batch=1", absl::StrCat("train.dtype=", dtype),
+       absl::StrCat("model.num_hidden_layers=", layers), absl::StrCat("parallel.zero_stage=", zero_stage)});
+  return MakeRankPlan(config, {{0, 0, 0, 0}}, device);
+}
+
+// Matrices and vectors of the whole model, in elements, and the matrices of the largest segment.
+struct Elements {
+  explicit Elements(const Program& chunk) {
+    std::map<int, double> of_segment;
+    for (const ParameterGroup& group : chunk.parameters) {
+      const Shape& shape = chunk.value(group.value).shape;
+      const auto count = static_cast<double>(shape.num_elements());
+      (shape.num_dims() == 2 ? matrices : vectors) += count;
+      if (shape.num_dims() == 2) of_segment[group.segment] += count;
+    }
+    for (const auto& [segment, count] : of_segment) largest = std::max(largest, count);
+  }
+  double matrices = 0;
+  double vectors = 0;
+  double largest = 0;
+};
+
+// What each stage of ZeRO leaves on one of four ranks: bytes an element as in the table of
+// parallel/README.md.
+TEST(MemoryPlanOfModelsTest, ZeroLeavesAShardOfWhatItShares) {
+  constexpr double kRanks = 4;
+  const CpuDevice device(1);
+  for (const char* dtype : {"fp32", "bf16"}) {
+    const bool bf16 = dtype == std::string("bf16");
+    for (int stage : {0, 1, 2, 3}) {
+      SCOPED_TRACE(absl::StrCat(dtype, ", ZeRO ", stage));
+      const RankPlan plan = PlanOf(stage, dtype, 8, device);
+      const Elements n(*plan.chunks[0]);
+      const double copies = (bf16 ? 2 : 4) * n.matrices / (stage >= 3 ? kRanks : 1) + 4 * n.vectors;
+      const double masters = bf16 ? 4 * n.matrices / (stage >= 1 ? kRanks : 1) : 0;
+      const double gradients = 4 * n.matrices / (stage >= 2 ? kRanks : 1) + 4 * n.vectors;
+      const double moments = 8 * (n.matrices + n.vectors) / (stage >= 1 ? kRanks : 1);
+      // Padding to whole shards, and the step's scalars.
+      auto expect_near = [](int64_t planned, double formula) {
+        EXPECT_GE(static_cast<double>(planned), formula);
+        EXPECT_LE(static_cast<double>(planned), 1.01 * formula + 4096);
+      };
+      expect_near(plan.persistent.parameters, copies + masters);
+      expect_near(plan.persistent.gradients, gradients);
+      expect_near(plan.persistent.optimizer_state, moments);
+      // Two segments' gradients, and with stage 3 two segments' parameters; gaps between them.
+      const double whole = stage == 3 ? 4 + (bf16 ? 2 : 4) : stage == 2 ? 4 : 0;
+      EXPECT_LE(static_cast<double>(plan.persistent.passing), 1.05 * 2 * whole * n.largest);
+      EXPECT_EQ(plan.persistent.passing > 0, stage >= 2);
+      EXPECT_EQ(plan.persistent.passing, PlanOf(stage, dtype, 16, device).persistent.passing)
+          << "grows with the model's depth";
     }
   }
 }

@@ -74,7 +74,7 @@ struct Use {
   int zero_stage;
   bool accumulates;
 };
-constexpr Use kUses[] = {{"1f1b", 1, true}, {"gpipe", 0, true}, {"1f1b", 0, false}, {"gpipe", 1, false}};
+constexpr Use kUses[] = {{"1f1b", 3, true}, {"gpipe", 2, true}, {"1f1b", 0, false}, {"gpipe", 1, false}};
 constexpr const char* kRecompute[] = {"none", "selective", "full"};
 
 // All (dp, tp, pp) of sizes 1, 2, 4, 8 with a product of at most 8.
@@ -193,8 +193,17 @@ TEST(MeshEqualityTest, ThreeReplicasShardBucketsOfAnySize) {
   const Overrides batch = {"train.global_batch=12", "train.micro_batch=12"};
   const Reference reference("tiny_gpt2.textproto",
                             kSmall + batch + Overrides{"model.hidden_size=42", "model.intermediate_size=85"});
-  for (const char* stage : {"parallel.zero_stage=0", "parallel.zero_stage=1"}) {
-    reference.ExpectEquals({"mesh.dp=3", "train.micro_batch=2", stage});
+  for (int stage : {0, 1, 2, 3}) {
+    reference.ExpectEquals({"mesh.dp=3", "train.micro_batch=2", absl::StrCat("parallel.zero_stage=", stage)});
+  }
+}
+
+// Chunks of one rank take turns on a gradient that they share: it stays whole until the last.
+TEST(MeshEqualityTest, ChunksThatShareAnEmbeddingShardTheRest) {
+  const Reference reference("tiny_llama.textproto", kLlama8 + Overrides{"model.tie_word_embeddings=true"});
+  for (int stage : {1, 2, 3}) {
+    reference.ExpectEquals({"mesh.pp=1", "mesh.dp=2", "train.micro_batch=2", "pipeline.schedule=interleaved",
+                            "pipeline.virtual_stages=2", absl::StrCat("parallel.zero_stage=", stage)});
   }
 }
 

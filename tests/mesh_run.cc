@@ -28,13 +28,12 @@ double Read(const void* data, DType dtype, int64_t i) {
 }
 
 // Copies what this rank holds of bucket ranges into the global tensors.
-void Collect(const ParameterStore& store, void* (ParameterStore::*data)(int) const, bool whole_bucket,
-             GlobalTensors& tensors) {
+void Collect(const ParameterStore& store, void* (ParameterStore::*owned)(int) const, GlobalTensors& tensors) {
   const DType dtype = store.options().precision.wide();
   for (int b = 0; b < store.buckets().size(); ++b) {
     if (!store.saves(b)) continue;
     const int64_t begin = store.owned_begin(b);
-    const char* base = store.OnHost((store.*data)(b)) + (whole_bucket ? begin * SizeOf(dtype) : 0);
+    const char* base = store.OnHost((store.*owned)(b));
     for (const ParameterBox& box : store.Boxes(b, begin, store.owned_size(b))) {
       std::vector<double>& tensor = tensors[box.parameter->name];
       tensor.resize(box.parameter->global_shape.num_elements(), NAN);
@@ -120,7 +119,7 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
     {
       trainer.store().FetchToHost();
       std::lock_guard<std::mutex> lock(mutex);
-      Collect(trainer.store(), &ParameterStore::master, false, result.initial_parameters);
+      Collect(trainer.store(), &ParameterStore::master, result.initial_parameters);
     }
     const double evaluation = trainer.EvaluateSum([&](int m) { return data.Read(0, m); }) /
                               static_cast<double>(plan.batch.tokens());
@@ -136,8 +135,8 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
     trainer.store().FetchToHost();
     std::lock_guard<std::mutex> lock(mutex);
     if (num_steps > 1) result.allocations_in_steps += device.num_allocations() - allocations;
-    Collect(trainer.store(), &ParameterStore::gradients, true, result.gradients);
-    Collect(trainer.store(), &ParameterStore::master, false, result.parameters);
+    Collect(trainer.store(), &ParameterStore::owned_gradients, result.gradients);
+    Collect(trainer.store(), &ParameterStore::master, result.parameters);
     if (world.rank() == 0) {
       result.losses = losses;
       result.norms = norms;

@@ -53,7 +53,8 @@ same_losses() {
 mesh_case() {  # RECIPE SETTINGS DP TP PP [--set ...]
   local recipe=$1 dp=$2 tp=$3 pp=$4
   shift 4
-  local run="$recipe-$dp-$tp-$pp"
+  # A directory of its own: a run that is there is resumed, not repeated.
+  local run="$recipe-$dp-$tp-$pp-$passed-$failed"
   train "$run" "$recipe" $((dp * tp * pp)) --set "mesh.dp=$dp" --set "mesh.tp=$tp" --set "mesh.pp=$pp" \
     --set train.micro_batch=1 "$@" && same_losses "$run" "$recipe-reference"
 }
@@ -74,6 +75,7 @@ if [[ "$all" == --all ]]; then
         check "llama dp=$dp tp=$tp pp=$pp" mesh_case tiny_llama $dp $tp $pp "${llama[@]}"
         check "gpt2 dp=$dp tp=$tp pp=$pp, gpipe, full recompute" mesh_case tiny_gpt2 $dp $tp $pp "${gpt2[@]}" \
           --set pipeline.schedule=gpipe --set parallel.recompute=full --set parallel.zero_stage=0
+        ((dp > 1)) && check "gpt2 dp=$dp tp=$tp pp=$pp, ZeRO 3" mesh_case tiny_gpt2 $dp $tp $pp "${gpt2[@]}" --set parallel.zero_stage=3
         ((tp > 1)) || continue
         check "llama dp=$dp tp=$tp pp=$pp, sequence parallel" mesh_case tiny_llama $dp $tp $pp "${llama[@]}" \
           --set parallel.sequence_parallel=true
@@ -89,6 +91,8 @@ else
     --set pipeline.schedule=gpipe --set parallel.recompute=full
   check "gpt2 dp=2 tp=2, ZeRO 0, selective recompute" mesh_case tiny_gpt2 2 2 1 "${gpt2[@]}" \
     --set parallel.zero_stage=0 --set parallel.recompute=selective
+  check "llama dp=4, ZeRO 2" mesh_case tiny_llama 4 1 1 "${llama[@]}" --set parallel.zero_stage=2
+  check "gpt2 dp=2 tp=2 pp=2, ZeRO 3" mesh_case tiny_gpt2 2 2 2 "${gpt2[@]}" --set parallel.zero_stage=3
   check "gpt2 tp=2 pp=2, sequence parallel" mesh_case tiny_gpt2 1 2 2 "${gpt2[@]}" --set parallel.sequence_parallel=true
 fi
 
@@ -101,12 +105,13 @@ moving_run() {
   local run=moving
   train $run tiny_llama 4 "${llama[@]}" --set mesh.tp=2 --set mesh.dp=2 --set train.steps=7 --set train.micro_batch=1 \
     --set parallel.sequence_parallel=true &&
-    train $run tiny_llama 3 "${llama[@]}" --set mesh.pp=3 --set train.steps=13 --set train.micro_batch=2 &&
+    train $run tiny_llama 6 "${llama[@]}" --set mesh.pp=3 --set mesh.dp=2 --set train.steps=13 --set train.micro_batch=2 \
+      --set parallel.zero_stage=3 &&
     grep -q "resumed at step 7" "$work/$run.log" &&
     train $run tiny_llama 1 "${llama[@]}" --resume required &&
     same_losses $run tiny_llama-reference
 }
-check "a run that moves from dp 2 x tp 2 to pp 3 to one rank" moving_run
+check "a run that moves from dp 2 x tp 2 to dp 2 x pp 3 with ZeRO 3 to one rank" moving_run
 
 # The same mesh twice: the same bits.
 same_bits() {

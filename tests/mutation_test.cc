@@ -106,5 +106,15 @@ TEST_F(MutationTest, InterleavedPipelineOfGpt2) {
                               "pipeline.schedule=interleaved", "pipeline.virtual_stages=2"});
 }
 
+TEST_F(MutationTest, SharedGradientsOfATiedPipeline) {
+  ExpectEveryOperationCounts("tiny_gpt2.textproto", kSmall,
+                             {"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1", "parallel.zero_stage=2"});
+}
+
+TEST_F(MutationTest, SharedParametersOfATensorParallelLlama) {
+  ExpectEveryOperationCounts("tiny_llama.textproto", kSmall,
+                             {"mesh.dp=2", "mesh.tp=2", "train.micro_batch=1", "parallel.zero_stage=3"});
+}
+
 }  // namespace
 }  // namespace trireme

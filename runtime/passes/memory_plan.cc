@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "runtime/op_table.h"
+#include "runtime/passes/assign_offsets.h"
 
 namespace trireme {
 namespace {
@@ -28,30 +29,6 @@ struct Interval {
   }
   bool Meets(const Interval& other) const { return begin <= other.end && other.begin <= end; }
 };
-
-// Gives every interval an offset such that no two that meet overlap: the largest first, each into the lowest
-// gap that fits. Returns the bytes in all.
-int64_t AssignOffsets(std::vector<Interval*> intervals) {
-  std::stable_sort(intervals.begin(), intervals.end(),
-                   [](const Interval* a, const Interval* b) { return a->bytes > b->bytes; });
-  std::vector<const Interval*> placed;  // by offset
-  int64_t total = 0;
-  for (Interval* interval : intervals) {
-    int64_t offset = 0;
-    for (const Interval* other : placed) {
-      if (!other->Meets(*interval)) continue;
-      if (offset + interval->bytes <= other->offset) break;
-      offset = std::max(offset, other->offset + other->bytes);
-    }
-    interval->offset = offset;
-    total = std::max(total, offset + interval->bytes);
-    placed.insert(
-        std::upper_bound(placed.begin(), placed.end(), interval,
-                         [](const Interval* a, const Interval* b) { return a->offset < b->offset; }),
-        interval);
-  }
-  return total;
-}
 
 class Planner {
  public:
@@ -178,7 +155,8 @@ class Planner {
     }
     std::vector<Interval> workspaces = Workspaces(plan);
     for (Interval& workspace : workspaces) transient.push_back(&workspace);
-    plan.transient_bytes = AssignOffsets(transient);
+    plan.transient_bytes =
+        AssignOffsets(transient, [](const Interval& a, const Interval& b) { return a.Meets(b); });
     for (ValueId id = 0; id < program_.values.size(); ++id) {
       if (plan.places[id].kind == MemoryKind::kTransient) plan.places[id].offset = intervals_[id].offset;
     }
