@@ -93,15 +93,16 @@ void CheckTokensOverTensorAxis(const TrainConfig& train, int64_t tp, ConfigError
                            ") are not divisible by mesh.tp ", tp, "; change one of them, or use false"));
 }
 
-// Every chunk of every stage has a block.
+// Every chunk of every stage has a block. A stage of zb-v has two chunks, whatever virtual_stages is.
 void CheckLayers(const Config& config, ConfigErrors* errors) {
   const int64_t layers = config.model().num_hidden_layers(), stages = config.mesh().pp();
-  const int64_t chunks = config.pipeline().virtual_stages();
+  const bool is_v = config.pipeline().schedule() == "zb-v";
+  const int64_t chunks = is_v ? 2 : config.pipeline().virtual_stages();
   if (stages * chunks <= layers) return;
   const std::string each = chunks > 1 ? absl::StrCat(" of ", chunks, " chunks") : std::string();
   errors->Add("mesh.pp", absl::StrCat(stages),
               absl::StrCat("more stages", each, " than model.num_hidden_layers ", layers, "; use at most ",
-                           layers / chunks, chunks > 1 ? ", or fewer pipeline.virtual_stages" : ""));
+                           layers / chunks, chunks > 1 ? ", or another pipeline.schedule" : ""));
 }
 
 }  // namespace

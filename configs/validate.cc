@@ -100,7 +100,7 @@ const Choices kChoices[] = {
     {"model.architecture", {"gpt2", "llama", "mixtral"}},
     {"parallel.context_form", {"ring", "all_to_all"}},
     {"parallel.recompute", {"none", "selective", "full"}},
-    {"pipeline.schedule", {"1f1b", "gpipe", "interleaved"}},
+    {"pipeline.schedule", {"1f1b", "gpipe", "interleaved", "zb-h1", "zb-v"}},
     {"train.dtype", {"fp32", "bf16", "fp64"}},
     {"train.device", {"auto", "cpu", "cuda"}},
     {"learning_rate_schedule.kind", {"constant", "cosine", "linear", "wsd"}},

@@ -91,7 +91,7 @@ const Malformed kMalformed[] = {
      "leave it unset"},
     {{{"parallel.recompute", "\"\""}}, "parallel.recompute: \"\": no such choice; use none, selective, full"},
     {{{"pipeline.schedule", "\"zero_bubble\""}},
-     "pipeline.schedule: zero_bubble: no such choice; use 1f1b, gpipe, interleaved"},
+     "pipeline.schedule: zero_bubble: no such choice; use 1f1b, gpipe, interleaved, zb-h1, zb-v"},
     {{{"parallel.context_form", "\"star\""}},
      "parallel.context_form: star: no such choice; use ring, all_to_all"},
     {{{"mesh.tp", "0"}}, "mesh.tp: 0: out of range; use a whole number from 1 to 32768"},

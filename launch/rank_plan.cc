@@ -43,6 +43,7 @@ ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose 
           .mesh = plan.mesh,
           .precision = plan.precision,
           .recompute = RecomputeOf(config),
+          .splits_backward = SplitsBackward(ScheduleNamed(config.pipeline().schedule())),
           .sequence_parallel = config.parallel().sequence_parallel()};
 }
 

@@ -6,6 +6,7 @@
 #include "runtime/ops/gather_rows.h"
 #include "runtime/ops/linear.h"
 #include "runtime/passes/expand.h"
+#include "runtime/passes/split_backward.h"
 
 namespace trireme {
 namespace {
@@ -74,6 +75,7 @@ std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec) 
   if (spec.purpose == ChunkSpec::Purpose::kTrain) {
     Differentiate(recorder);
     RecomputePass(*program, spec.recompute);
+    if (spec.splits_backward) SplitBackward(*program);
   }
   ExpandCrossEntropy(recorder);
   return program;

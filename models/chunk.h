@@ -28,6 +28,7 @@ struct ChunkSpec {
   AxisSizes mesh;
   Precision precision;
   Recompute recompute = Recompute::kNone;
+  bool splits_backward = false;    // for a schedule that lets the weights' part wait
   bool sequence_parallel = false;  // the stream's tokens are sharded over tp; tp divides them
 
   Layout stream() const { return StreamLayout(sequence_parallel); }

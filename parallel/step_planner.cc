@@ -373,9 +373,9 @@ StepPlan PlanTrainingStep(const StageChunks& chunks, const UpdateProgram& update
 
 StepPlan PlanEvaluation(const StageChunks& chunks, const std::vector<Work>& schedule, int num_micro_batches) {
   Planner planner(chunks, {}, num_micro_batches);
-  // With one slot a stage could not receive before its last output has left; on a ring all would wait for
-  // each other.
-  if (chunks.place.num_chunks > 1) planner.MakeSlots(2);
+  // With few slots a stage cannot receive before an earlier output has left, and where stages pass on in a
+  // ring or a V, all may wait for each other.
+  if (chunks.place.num_chunks > 1) planner.MakeSlots(chunks.place.num_stages);
   for (const Work& work : ForwardsOf(schedule)) planner.Forward(work, false);
   planner.FinishSends();
   return planner.TakePlan();

@@ -85,7 +85,7 @@ void ProgramRun::MakePlan() {
                                .segment = s,
                                .micro_batch = m,
                                .slot = m,
-                               .accumulates = program_.segments[s].region == Region::kBackward && m > 0});
+                               .accumulates = program_.segments[s].region != Region::kForward && m > 0});
     }
     if (program_.loss_sum != kNoValue) {
       plan_.entries.push_back({.kind = StepKind::kLoss, .micro_batch = m, .slot = m});

@@ -46,6 +46,10 @@ TEST(MemoryPlanOfModelsTest, NoTwoLiveValuesShareMemory) {
       ExpectSound(recipe,
                   {std::string("parallel.recompute=") + recompute, "mesh.dp=1", "mesh.pp=2",
                    "train.micro_batch=2", "pipeline.schedule=interleaved", "pipeline.virtual_stages=2"});
+      for (const char* schedule : {"pipeline.schedule=zb-h1", "pipeline.schedule=zb-v"}) {
+        ExpectSound(recipe, {std::string("parallel.recompute=") + recompute, "mesh.dp=1", "mesh.pp=2",
+                             "mesh.tp=2", "train.micro_batch=2", "model.dropout=0.1", schedule});
+      }
     }
   }
 }

@@ -150,6 +150,23 @@ TEST(MeshEqualityTest, StagesOfSeveralChunksShareTheModel) {
   }
 }
 
+// A backward in two parts, on one stage to four; a V holds both homes of the tied embedding on one stage.
+TEST(MeshEqualityTest, ZeroBubblePipelinesDeferTheWeights) {
+  const Reference reference("tiny_gpt2.textproto", kGpt8 + Overrides{"model.dropout=0.1"});
+  for (const char* schedule : {"pipeline.schedule=zb-h1", "pipeline.schedule=zb-v"}) {
+    for (const char* recompute : kRecompute) {
+      const Overrides use = {schedule, absl::StrCat("parallel.recompute=", recompute)};
+      for (const char* pp : {"mesh.pp=1", "mesh.pp=3", "mesh.pp=4"}) {
+        reference.ExpectEquals(use + Overrides{pp, "mesh.dp=1", "train.micro_batch=1"});
+        reference.ExpectEquals(use +
+                               Overrides{pp, "mesh.dp=2", "train.micro_batch=2", "parallel.zero_stage=1"});
+      }
+      reference.ExpectEquals(use + Overrides{"mesh.pp=2", "mesh.tp=2", "mesh.dp=2", "train.micro_batch=2",
+                                             "parallel.sequence_parallel=true", "parallel.zero_stage=0"});
+    }
+  }
+}
+
 // The residual stream's tokens sharded over tp: norms, dropout, embeddings, stage borders and the head on a
 // share of them, with every use that a mesh has.
 TEST(MeshEqualityTest, SequenceParallelRanksShareTheStream) {

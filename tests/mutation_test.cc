@@ -105,6 +105,14 @@ TEST_F(MutationTest, InterleavedPipelineOfGpt2) {
                              {"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1",
                               "pipeline.schedule=interleaved", "pipeline.virtual_stages=2"});
 }
+TEST_F(MutationTest, ZeroBubblePipelinesOfGpt2) {
+  Overrides settings = kSmall;
+  settings.push_back("model.num_hidden_layers=4");
+  for (const char* schedule : {"pipeline.schedule=zb-h1", "pipeline.schedule=zb-v"}) {
+    ExpectEveryOperationCounts("tiny_gpt2.textproto", settings,
+                               {"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1", schedule});
+  }
+}
 
 TEST_F(MutationTest, SharedGradientsOfATiedPipeline) {
   ExpectEveryOperationCounts("tiny_gpt2.textproto", kSmall,

@@ -30,6 +30,8 @@ const ScheduleCase kSchedules[] = {
     {"gpipe", {"pipeline.schedule=gpipe"}},
     {"interleaved", {"pipeline.schedule=interleaved", "pipeline.virtual_stages=2"}},
     {"interleaved, 3 chunks", {"pipeline.schedule=interleaved", "pipeline.virtual_stages=3"}},
+    {"zb-h1", {"pipeline.schedule=zb-h1"}},
+    {"zb-v", {"pipeline.schedule=zb-v"}},
 };
 
 class PipelineRendezvousTest : public testing::TestWithParam<std::tuple<ScheduleCase, int, int>> {};
