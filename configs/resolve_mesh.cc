@@ -66,6 +66,22 @@ void CheckTensorAxis(const ModelConfig& model, int64_t tp, ConfigErrors* errors)
   }
 }
 
+// Experts are dealt out to the ranks of ep, which fold those of dp x cp.
+void CheckExpertAxis(const Config& config, ConfigErrors* errors) {
+  const int64_t ep = config.mesh().ep(), replicas = config.mesh().dp() * config.mesh().cp();
+  const int64_t experts = config.model().num_local_experts();
+  if (ep == 1) return;
+  const std::string usable = DivisorsInWords(std::gcd(replicas, experts));
+  if (replicas % ep != 0) {
+    errors->Add("mesh.ep", absl::StrCat(ep),
+                absl::StrCat("does not divide mesh.dp x mesh.cp, ", replicas, "; use ", usable));
+  }
+  if (experts % ep != 0) {
+    errors->Add("mesh.ep", absl::StrCat(ep),
+                absl::StrCat("does not divide model.num_local_experts ", experts, "; use ", usable));
+  }
+}
+
 void SetMicroBatch(int64_t dp, TrainConfig* train, ConfigErrors* errors) {
   const int64_t global = train->global_batch();
   if (global % dp != 0) {
@@ -117,6 +133,7 @@ absl::Status ResolveMesh(Config* config, int num_ranks) {
   if (resolved.model().architecture() == "mixtral" && mesh->cp() > 1) {
     errors.Add("mesh.cp", absl::StrCat(mesh->cp()), "the router of mixtral sees whole sequences; use 1");
   }
+  if (mesh->has_dp()) CheckExpertAxis(resolved, &errors);
   CheckLayers(resolved, &errors);
   if (mesh->has_dp()) SetMicroBatch(mesh->dp(), resolved.mutable_train(), &errors);
   if (resolved.parallel().sequence_parallel() && resolved.train().has_micro_batch()) {

@@ -53,6 +53,14 @@ TEST(ResolveMeshTest, LargestAxesDoNotOverflow) {
   EXPECT_THAT(errors, ::testing::HasSubstr("makes 35184372088832 ranks, but the job has 1"));
 }
 
+TEST(ResolveMeshTest, ExpertAxisMustDivideReplicasAndExperts) {
+  EXPECT_EQ(Errors({{"model.architecture", "\"mixtral\""}, {"mesh.ep", "3"}, {"train.global_batch", "8"}}, 4),
+            "mesh.ep: 3: does not divide mesh.dp x mesh.cp, 4; use 1, 2 or 4\n"
+            "mesh.ep: 3: does not divide model.num_local_experts 8; use 1, 2 or 4");
+  Config config = Loaded({{"model.architecture", "\"mixtral\""}, {"mesh.ep", "4"}});
+  EXPECT_TRUE(ResolveMesh(&config, 4).ok());
+}
+
 TEST(ResolveMeshTest, TensorAxisMustDivideHeadsAndFeedForward) {
   EXPECT_EQ(Errors({{"mesh.tp", "8"}}, 8),
             "mesh.tp: 8: num_key_value_heads 4 is not divisible by it; use 1, 2 or 4");

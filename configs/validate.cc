@@ -115,7 +115,6 @@ struct NotOffered {
 
 constexpr NotOffered kNotOffered[] = {
     {"mesh.cp", 1, "context parallelism is not in this version; use 1"},
-    {"mesh.ep", 1, "expert parallelism is not in this version; use 1"},
     {"numerics.mesh_invariant_sum", 0, "mesh-invariant sums are not in this version; use false"},
 };
 
@@ -236,6 +235,9 @@ void Checker::CheckExperts() {
     for (const char* field : {"model.num_local_experts", "model.num_experts_per_tok",
                               "model.router_aux_loss_coef", "model.router_z_loss_coef"}) {
       if (Good(field)) Add(field, config_.model().architecture(), " has no experts; leave it unset");
+    }
+    if (Good("mesh.ep") && config_.mesh().ep() > 1) {
+      Add("mesh.ep", config_.model().architecture(), " has no experts; use 1");
     }
     return;
   }

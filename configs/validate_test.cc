@@ -99,7 +99,7 @@ const Malformed kMalformed[] = {
     {{{"data.path", "\"a\\000b\""}}, "data.path: a\\000b: holds a zero byte, which no path may; take it out"},
     // Named in the proto, not offered by this version.
     {{{"mesh.cp", "2"}}, "mesh.cp: 2: context parallelism is not in this version; use 1"},
-    {{{"mesh.ep", "2"}}, "mesh.ep: 2: expert parallelism is not in this version; use 1"},
+    {{{"mesh.ep", "2"}}, "mesh.ep: 2: llama has no experts; use 1"},
     {{{"parallel.zero_stage", "4"}}, "parallel.zero_stage: 4: out of range; use a whole number from 0 to 3"},
     {{{"pipeline.virtual_stages", "2"}},
      "pipeline.virtual_stages: 2: schedule 1f1b does not choose its chunks; use 1, or pipeline.schedule "

@@ -93,6 +93,7 @@ AxisSizes MeshSizes(const Config& config) {
   sizes[Axis::kDp] = static_cast<int>(config.mesh().dp());
   sizes[Axis::kCp] = static_cast<int>(config.mesh().cp());
   sizes[Axis::kTp] = static_cast<int>(config.mesh().tp());
+  sizes[Axis::kEp] = static_cast<int>(config.mesh().ep());
   return sizes;
 }
 
@@ -171,7 +172,8 @@ std::string RankPlan::MemoryTable() const {
                           note);
   };
   const int zero_stage = update_options.zero_stage;
-  const std::string share = absl::StrCat("1/", NumRanks({Axis::kDp, Axis::kCp}, mesh), " of it here");
+  std::string share = absl::StrCat("1/", NumRanks({Axis::kDp, Axis::kCp}, mesh), " of it here");
+  if (mesh[Axis::kEp] > 1) absl::StrAppend(&share, ", of the own experts' 1/", mesh[Axis::kEdp]);
   auto held = [&](int shared_from) { return zero_stage >= shared_from ? share : "on every replica"; };
   row("parameters", persistent.parameters, absl::StrCat("compute copies and master weights, ", held(3)));
   row("gradients", persistent.gradients, held(2));

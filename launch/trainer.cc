@@ -56,7 +56,7 @@ std::unique_ptr<Executor> Trainer::MakeExecutor(const StepPlan& step, const std:
                                .slots = slots_,
                                .transient = transient_,
                                .profile = &profile_};
-  for (Axis axis : kAllAxes) {
+  for (Axis axis : {Axis::kDp, Axis::kCp, Axis::kTp, Axis::kEp}) {
     if (plan_.mesh[axis] > 1) options.axes[static_cast<int>(axis)] = &device_mesh_.along(axis);
   }
   options.channels.resize(kReductions);

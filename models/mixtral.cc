@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "models/layers.h"
 #include "runtime/ops/activation.h"
+#include "runtime/ops/expert_exchange.h"
 #include "runtime/ops/grouped_linear.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/routing.h"
@@ -25,6 +26,7 @@ Tensor Mixtral::GateUp(const std::string& name, Recorder& recorder) const {
   for (int64_t e = 0; e < config().num_local_experts(); ++e) {
     for (const char* part : {".w1.weight", ".w3.weight"}) {
       parts.push_back(Matrix(absl::StrCat(name, ".experts.", e, part), f, d, 0, kInitialDeviation));
+      parts.back().layout[Axis::kEp] = OfExperts(recorder);
     }
   }
   return recorder.Parameters(std::move(parts));
@@ -35,6 +37,7 @@ Tensor Mixtral::Down(const std::string& name, Recorder& recorder) const {
   std::vector<Parameter> parts;
   for (int64_t e = 0; e < config().num_local_experts(); ++e) {
     parts.push_back(Matrix(absl::StrCat(name, ".experts.", e, ".w2.weight"), d, f, 1, ResidualDeviation()));
+    parts.back().layout[Axis::kEp] = OfExperts(recorder);
   }
   return recorder.Parameters(std::move(parts));
 }
@@ -54,9 +57,11 @@ Tensor Mixtral::FeedForward(const std::string& block, Tensor x, const Batch& bat
   }
   const Groups groups = GroupByExpert(FromStream(routing.experts), config().num_local_experts());
   const Tensor rows = PermuteRows(FromStream(x), groups);
-  const Tensor hidden = SwiGlu(GroupedLinear(rows, GateUp(name, recorder), groups.offsets));
-  const Tensor out = GroupedLinear(hidden, Down(name, recorder), groups.offsets);
-  return ToStream(CombineRows(out, FromStream(routing.weights), groups), x);
+  const ExpertRows here = DispatchRows(rows, groups.offsets, config().num_experts_per_tok());
+  const Tensor hidden = SwiGlu(GroupedLinear(here.rows, GateUp(name, recorder), here.offsets), here.offsets);
+  const Tensor out = GroupedLinear(hidden, Down(name, recorder), here.offsets);
+  const Tensor returned = ReturnRows(out, here, rows.shape()[0]);
+  return ToStream(CombineRows(returned, FromStream(routing.weights), groups), x);
 }
 
 }  // namespace trireme

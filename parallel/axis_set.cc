@@ -6,7 +6,7 @@ namespace trireme {
 
 std::string Name(AxisSet axes) {
   std::string name;
-  for (Axis axis : kAllAxes) {
+  for (Axis axis : kAxesOfBothFoldings) {
     if (axes.Contains(axis)) absl::StrAppend(&name, name.empty() ? "" : ",", Name(axis));
   }
   return name;
@@ -14,7 +14,7 @@ std::string Name(AxisSet axes) {
 
 int NumRanks(AxisSet axes, const AxisSizes& sizes) {
   int product = 1;
-  for (Axis axis : kAllAxes) {
+  for (Axis axis : kAxesOfBothFoldings) {
     if (axes.Contains(axis)) product *= sizes[axis];
   }
   return product;
@@ -22,8 +22,8 @@ int NumRanks(AxisSet axes, const AxisSizes& sizes) {
 
 int RankAlong(AxisSet axes, const AxisSizes& coordinate, const AxisSizes& sizes) {
   int rank = 0;
-  for (Axis axis : kAllAxes) {
-    if (axes.Contains(axis)) rank = rank * sizes[axis] + coordinate[axis];
+  for (Axis axis : kAxesOfBothFoldings) {
+    if (axes.Contains(axis)) rank = rank * sizes[axis] + CoordinateAlong(axis, coordinate, sizes);
   }
   return rank;
 }

@@ -8,7 +8,7 @@
 
 namespace trireme {
 
-// A set of mesh axes.
+// A set of mesh axes, all of one folding.
 class AxisSet {
  public:
   constexpr AxisSet() = default;

@@ -26,9 +26,17 @@ int64_t RoundUp(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
-// The axes of tokens and matrices on which a parameter is laid out as `placement`.
+// The axes of tokens and matrices on which a parameter is laid out as `placement`. What ep shards lies on edp
+// as it does on dp and cp.
 AxisSet AxesWith(const Layout& layout, Placement placement) {
   unsigned bits = 0;
+  if (layout[Axis::kEp].is_shard()) {
+    for (Axis axis : {Axis::kDp, Axis::kTp}) {
+      const Axis folded = axis == Axis::kDp ? Axis::kEdp : axis;
+      if (layout[axis] == placement) bits |= AxisSet(folded).bits();
+    }
+    return AxisSet::FromBits(bits);
+  }
   for (Axis axis : {Axis::kDp, Axis::kCp, Axis::kTp}) {
     if (layout[axis] == placement) bits |= AxisSet(axis).bits();
   }
@@ -43,7 +51,8 @@ std::string NameOf(const Program& chunk, const Bucket& bucket, int segment) {
   return absl::StrCat(
       segment == kWholeChunk ? vectors : chunk.segments[segment].name,
       bucket.same_over == AxisSet() ? "" : absl::StrCat(" (same on ", Name(bucket.same_over), ")"),
-      bucket.reduced_over.Contains(Axis::kTp) ? " (summed over tp)" : "", bucket.tied ? " (tied)" : "");
+      bucket.reduced_over.Contains(Axis::kTp) ? " (summed over tp)" : "",
+      bucket.reduced_over.Contains(Axis::kEdp) ? " (experts)" : "", bucket.tied ? " (tied)" : "");
 }
 
 }  // namespace

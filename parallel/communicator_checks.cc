@@ -152,6 +152,38 @@ void CheckAllToAllOf(Communicator& group, int64_t count) {
   ExpectSameBits(in, expected, Label<T>("all_to_all in place", group, count));
 }
 
+// Rank `from` sends so many pieces to rank `to`, the i-th of so many elements. Rank 1 has nothing for
+// anybody.
+int NumPieces(int from, int to) {
+  return from == 1 ? 0 : (from + 2 * to) % 4;
+}
+int64_t PieceLength(int from, int to, int i) {
+  return i == 1 ? 0 : 1 + (from * 7919 + to * 131 + i * 17) % 5000;
+}
+
+template <typename T>
+void CheckExchangeOf(Communicator& group) {
+  using Piece = Communicator::Piece;
+  const int me = group.rank();
+  std::vector<std::vector<T>> sent, received, expected;
+  std::vector<Piece> sends, receives;
+  for (int peer = 0; peer < group.size(); ++peer) {
+    for (int i = 0; i < NumPieces(me, peer); ++i) {
+      sent.push_back(Values<T>(me, 40 + 10 * peer + i, PieceLength(me, peer, i)));
+      sends.push_back({sent.back().data(), static_cast<int64_t>(sent.back().size()), peer});
+    }
+    for (int i = 0; i < NumPieces(peer, me); ++i) {
+      expected.push_back(Values<T>(peer, 40 + 10 * me + i, PieceLength(peer, me, i)));
+      received.emplace_back(expected.back().size());
+      receives.push_back({received.back().data(), static_cast<int64_t>(received.back().size()), peer});
+    }
+  }
+  group.Wait(group.StartExchange(sends, receives, kDTypeOf<T>));
+  for (size_t i = 0; i < received.size(); ++i) {
+    ExpectSameBits(received[i], expected[i], Label<T>("exchange", group, static_cast<int64_t>(i)));
+  }
+}
+
 template <typename T>
 void CheckBroadcastOf(Communicator& group, int64_t count, int root) {
   std::vector<T> data = Values<T>(group.rank(), 5, count);
@@ -206,6 +238,11 @@ void CheckAllToAll(Communicator& group) {
   for (int64_t count : kCounts) CheckAllToAllOf<int64_t>(group, count);
   CheckAllToAllOf<uint8_t>(group, 13);
   ForEachReducibleDType([&](auto element) { CheckAllToAllOf<decltype(element)>(group, 1023); });
+}
+
+void CheckExchange(Communicator& group) {
+  CheckExchangeOf<uint8_t>(group);
+  ForEachReducibleDType([&](auto element) { CheckExchangeOf<decltype(element)>(group); });
 }
 
 void CheckBroadcast(Communicator& group) {

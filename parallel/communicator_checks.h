@@ -13,6 +13,8 @@ void CheckAllReduce(Communicator& group);
 void CheckAllGather(Communicator& group);
 void CheckReduceScatter(Communicator& group);
 void CheckAllToAll(Communicator& group);
+// Pieces of many lengths, empty ones and ranks with none among them.
+void CheckExchange(Communicator& group);
 void CheckBroadcast(Communicator& group);
 
 // A ring, several messages each way at a time: they arrive in order.

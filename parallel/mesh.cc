@@ -21,6 +21,12 @@ int GroupNumber(AxisSizes coordinate, const AxisSizes& sizes, AxisSet axes) {
   for (Axis axis : kAllAxes) {
     if (axes.Contains(axis)) coordinate[axis] = 0;
   }
+  const int ep = sizes[Axis::kEp];
+  int replica = coordinate[Axis::kDp] * sizes[Axis::kCp] + coordinate[Axis::kCp];
+  if (axes.Contains(Axis::kEp)) replica -= replica % ep;
+  if (axes.Contains(Axis::kEdp)) replica %= ep;
+  coordinate[Axis::kDp] = replica / sizes[Axis::kCp];
+  coordinate[Axis::kCp] = replica % sizes[Axis::kCp];
   return RankOf(coordinate, sizes);
 }
 
@@ -33,7 +39,7 @@ StageLinks LinksOf(const PipelinePlace& place) {
 
 AxisSizes CoordinateOf(int rank, const AxisSizes& sizes) {
   AxisSizes coordinate;
-  for (int i = kNumAxes - 1; i >= 0; --i) {
+  for (int i = kNumMeshAxes - 1; i >= 0; --i) {
     coordinate.of[i] = rank % sizes.of[i];
     rank /= sizes.of[i];
   }
@@ -42,7 +48,7 @@ AxisSizes CoordinateOf(int rank, const AxisSizes& sizes) {
 
 int RankOf(const AxisSizes& coordinate, const AxisSizes& sizes) {
   int rank = 0;
-  for (int i = 0; i < kNumAxes; ++i) rank = rank * sizes.of[i] + coordinate.of[i];
+  for (int i = 0; i < kNumMeshAxes; ++i) rank = rank * sizes.of[i] + coordinate.of[i];
   return rank;
 }
 
@@ -61,6 +67,11 @@ absl::StatusOr<std::unique_ptr<Mesh>> Mesh::Create(Communicator& world, const Ax
                                                    " ranks, and ", world.size(),
                                                    " were started; change mesh.* or the number of ranks"));
   }
+  const int replicas = sizes[Axis::kDp] * sizes[Axis::kCp];
+  if (sizes[Axis::kEp] < 1 || replicas % sizes[Axis::kEp] != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("mesh.ep is ", sizes[Axis::kEp], ", which does not divide dp x cp, ", replicas));
+  }
   return std::unique_ptr<Mesh>(new Mesh(world, sizes, links));
 }
 
@@ -68,18 +79,23 @@ Mesh::Mesh(Communicator& world, const AxisSizes& sizes, StageLinks links)
     : world_(world), sizes_(sizes), coordinate_(CoordinateOf(world.rank(), sizes)) {
   const AxisSet whole = WithoutTrivialAxes(kEveryAxis);
   along_[0] = std::make_unique<SelfCommunicator>();
-  for (unsigned bits = 1; bits < AxisSet::kNumSets; ++bits) {
+  const auto split = [this](AxisSet axes) {
+    along_[axes.bits()] = world_.Split(GroupNumber(coordinate_, sizes_, axes), world_.rank());
+  };
+  for (unsigned bits = 1; bits <= kEveryAxis.bits(); ++bits) {
     const AxisSet axes = AxisSet::FromBits(bits);
-    if (axes == WithoutTrivialAxes(axes) && axes != whole) {
-      along_[bits] = world_.Split(GroupNumber(coordinate_, sizes_, axes), world_.rank());
-    }
+    if (axes == WithoutTrivialAxes(axes) && axes != whole) split(axes);
+  }
+  if (sizes_[Axis::kEp] > 1) {
+    split(AxisSet(Axis::kEp));
+    if (sizes_[Axis::kEdp] > 1) split(AxisSet(Axis::kEdp));
   }
   if (sizes_[Axis::kPp] > 1) ConnectStages(links);
 }
 
 AxisSet Mesh::WithoutTrivialAxes(AxisSet axes) const {
   unsigned bits = 0;
-  for (Axis axis : kAllAxes) {
+  for (Axis axis : kAxesOfBothFoldings) {
     if (axes.Contains(axis) && sizes_[axis] > 1) bits |= AxisSet(axis).bits();
   }
   return AxisSet::FromBits(bits);
@@ -88,7 +104,9 @@ AxisSet Mesh::WithoutTrivialAxes(AxisSet axes) const {
 Communicator& Mesh::along(AxisSet axes) const {
   const AxisSet set = WithoutTrivialAxes(axes);
   const std::unique_ptr<Communicator>& found = along_[set.bits()];
-  return found != nullptr ? *found : world_;
+  if (found != nullptr) return *found;
+  CHECK(set == WithoutTrivialAxes(kEveryAxis)) << "no communicator along " << Name(set);
+  return world_;
 }
 
 // Every boundary between two stages gets a pair of ranks for each direction. A rank belongs to two

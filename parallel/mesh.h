@@ -46,6 +46,7 @@ class Mesh {
 
   // The ranks that differ from this one only in their coordinates on `axes`, ordered as in the world. Sets
   // that differ only by axes of size 1 share one communicator; where all have size 1 it is a group of one.
+  // `axes`: any of pp, dp, cp and tp; or ep alone, or edp alone.
   Communicator& along(AxisSet axes) const;
   Communicator& along(Axis axis) const { return along(AxisSet(axis)); }
 

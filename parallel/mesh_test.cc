@@ -46,7 +46,7 @@ TEST(MeshTest, RanksAreNumberedWithTpInnermost) {
 TEST(MeshTest, EverySetOfAxesGroupsTheRanksThatDifferOnlyThere) {
   for (const AxisSizes& sizes : kMeshes) {
     OnMesh(sizes, [&](Mesh& mesh) {
-      for (unsigned bits = 0; bits < AxisSet::kNumSets; ++bits) {
+      for (unsigned bits = 0; bits <= kEveryAxis.bits(); ++bits) {
         const AxisSet axes = AxisSet::FromBits(bits);
         std::vector<int32_t> expected;
         for (int rank = 0; rank < sizes.product(); ++rank) {
@@ -57,6 +57,25 @@ TEST(MeshTest, EverySetOfAxesGroupsTheRanksThatDifferOnlyThere) {
         }
         EXPECT_EQ(WorldRanksOf(mesh, mesh.along(axes)), expected)
             << mesh.ToString() << " along " << Name(axes);
+      }
+    });
+  }
+}
+
+TEST(MeshTest, ExpertRanksFoldReplicas) {
+  AxisSizes sizes = Sizes(1, 2, 3, 2);
+  for (int ep : {2, 3, 6}) {
+    sizes[Axis::kEp] = ep;
+    OnMesh(sizes, [&](Mesh& mesh) {
+      const int rank = mesh.world().rank(), replica = rank / 2, tp = rank % 2;
+      std::vector<int32_t> of_ep, of_edp;
+      for (int i = 0; i < ep; ++i) of_ep.push_back((replica / ep * ep + i) * 2 + tp);
+      for (int i = 0; i < 6 / ep; ++i) of_edp.push_back((i * ep + replica % ep) * 2 + tp);
+      EXPECT_EQ(WorldRanksOf(mesh, mesh.along(Axis::kEp)), of_ep);
+      EXPECT_EQ(WorldRanksOf(mesh, mesh.along(Axis::kEdp)), of_edp);
+      for (Axis axis : {Axis::kEp, Axis::kEdp}) {
+        EXPECT_EQ(mesh.along(axis).rank(), CoordinateAlong(axis, mesh.coordinate(), sizes));
+        EXPECT_EQ(mesh.along(axis).rank(), RankAlong(AxisSet(axis), mesh.coordinate(), sizes));
       }
     });
   }

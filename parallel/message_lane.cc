@@ -311,6 +311,36 @@ MessageLanes LaneFactory::AllToAll(const void* in, void* out, int64_t bytes) con
   return lanes;
 }
 
+MessageLanes LaneFactory::Exchange(absl::Span<const Communicator::Piece> sends,
+                                   absl::Span<const Communicator::Piece> receives,
+                                   int64_t element_bytes) const {
+  std::vector<LaneMessage> messages;
+  std::vector<const Communicator::Piece*> to_itself;
+  for (const Communicator::Piece& piece : sends) {
+    if (piece.peer == rank_) {
+      to_itself.push_back(&piece);
+    } else {
+      Send(messages, At(static_cast<const void*>(piece.data), 0), piece.count * element_bytes, piece.peer);
+    }
+  }
+  size_t taken = 0;
+  for (const Communicator::Piece& piece : receives) {
+    const int64_t bytes = piece.count * element_bytes;
+    if (piece.peer == rank_) {
+      CHECK(taken < to_itself.size() && to_itself[taken]->count == piece.count)
+          << "piece " << taken << " of rank " << rank_ << " to itself";
+      MoveBytes(to_itself[taken++]->data, piece.data, bytes);
+    } else {
+      Receive(messages, At(piece.data, 0), bytes, piece.peer);
+    }
+  }
+  CHECK_EQ(taken, to_itself.size()) << "pieces of rank " << rank_ << " to itself";
+  // A lane even of a rank without messages: lanes are numbered alike on all ranks.
+  MessageLanes lanes;
+  lanes.push_back(std::make_unique<SinglePhase>(std::move(messages)));
+  return lanes;
+}
+
 MessageLanes LaneFactory::Broadcast(void* data, int64_t bytes, int root) const {
   CHECK(root >= 0 && root < size_) << "root " << root << " of " << size_;
   std::vector<LaneMessage> messages;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "parallel/staging_pool.h"
 #include "runtime/communicator.h"
 #include "runtime/dtype.h"
@@ -51,6 +52,8 @@ class LaneFactory {
   MessageLanes AllGather(const void* in, void* out, int64_t bytes) const;
   MessageLanes ReduceScatter(const void* in, void* out, int64_t count, DType dtype) const;
   MessageLanes AllToAll(const void* in, void* out, int64_t bytes) const;
+  MessageLanes Exchange(absl::Span<const Communicator::Piece> sends,
+                        absl::Span<const Communicator::Piece> receives, int64_t element_bytes) const;
   MessageLanes Broadcast(void* data, int64_t bytes, int root) const;
   // One message.
   MessageLanes Single(const LaneMessage& message) const;

@@ -218,6 +218,12 @@ class MpiEnvironment::GroupOfMany : public Communicator {
   Ticket StartAllToAll(const void* in, void* out, int64_t count, DType dtype) override {
     return StartCollective("all_to_all", count, dtype, lanes_.AllToAll(in, out, count * SizeOf(dtype)));
   }
+  Ticket StartExchange(absl::Span<const Piece> sends, absl::Span<const Piece> receives,
+                       DType dtype) override {
+    int64_t count = 0;
+    for (const Piece& piece : receives) count += piece.count;
+    return StartCollective("exchange", count, dtype, lanes_.Exchange(sends, receives, SizeOf(dtype)));
+  }
   Ticket StartBroadcast(void* data, int64_t count, DType dtype, int root) override {
     return StartCollective("broadcast", count, dtype, lanes_.Broadcast(data, count * SizeOf(dtype), root));
   }

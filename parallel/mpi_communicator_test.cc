@@ -28,6 +28,9 @@ TEST(MpiCommunicatorTest, ReduceScatterMatchesItsDefinition) {
 TEST(MpiCommunicatorTest, AllToAllMatchesItsDefinition) {
   CheckAllToAll(World());
 }
+TEST(MpiCommunicatorTest, ExchangeCarriesPiecesOfAnyLength) {
+  CheckExchange(World());
+}
 TEST(MpiCommunicatorTest, BroadcastMatchesItsDefinition) {
   CheckBroadcast(World());
 }

@@ -110,6 +110,27 @@ class NcclCommunicator : public Communicator {
     });
   }
 
+  Ticket StartExchange(absl::Span<const Piece> sends, absl::Span<const Piece> receives,
+                       DType dtype) override {
+    int64_t count = 0;
+    for (const Piece& piece : sends) count += piece.count;
+    for (const Piece& piece : receives) count += piece.count;
+    return Start("exchange", count, dtype, [&](cudaStream_t stream) {
+      ncclResult_t result = ncclGroupStart();
+      const auto issue = [&result](ncclResult_t issued) {
+        if (result == ncclSuccess && issued != ncclInProgress) result = issued;
+      };
+      for (const Piece& piece : sends) {
+        issue(ncclSend(piece.data, piece.count, TypeOf(dtype), piece.peer, comm_, stream));
+      }
+      for (const Piece& piece : receives) {
+        issue(ncclRecv(piece.data, piece.count, TypeOf(dtype), piece.peer, comm_, stream));
+      }
+      const ncclResult_t ended = ncclGroupEnd();
+      return result == ncclSuccess ? ended : result;
+    });
+  }
+
   Ticket StartBroadcast(void* data, int64_t count, DType dtype, int root) override {
     return Start("broadcast", count, dtype, [&](cudaStream_t stream) {
       return ncclBroadcast(data, data, count, TypeOf(dtype), root, comm_, stream);

@@ -156,7 +156,7 @@ std::vector<ParameterBox> ParameterStore::Boxes(int b, int64_t begin, int64_t co
 void ParameterStore::AppendBoxes(const ParameterGroup& group, int64_t begin, int64_t end, int64_t offset,
                                  std::vector<ParameterBox>& boxes) const {
   int64_t part_begin = 0;
-  for (const Parameter& part : group.parts) {
+  for (const Parameter& part : group.PartsAt(options_.coordinate, options_.mesh)) {
     const bool is_matrix = part.padded_shape.num_dims() == 2;
     int64_t local[2] = {part.padded_shape[0], is_matrix ? part.padded_shape[1] : 1};
     int64_t origin[2] = {0, 0};

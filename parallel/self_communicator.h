@@ -24,6 +24,7 @@ class SelfCommunicator : public Communicator {
   Ticket StartAllGather(const void* in, void* out, int64_t count, DType dtype) override;
   Ticket StartReduceScatter(const void* in, void* out, int64_t count, DType dtype) override;
   Ticket StartAllToAll(const void* in, void* out, int64_t count, DType dtype) override;
+  Ticket StartExchange(absl::Span<const Piece> sends, absl::Span<const Piece> receives, DType dtype) override;
   Ticket StartBroadcast(void* data, int64_t count, DType dtype, int root) override;
   Ticket StartSend(const void* data, int64_t count, DType dtype, int peer) override;
   Ticket StartReceive(void* data, int64_t count, DType dtype, int peer) override;

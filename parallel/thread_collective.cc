@@ -27,6 +27,8 @@ const char* Name(CollectiveKind kind) {
       return "reduce_scatter";
     case CollectiveKind::kAllToAll:
       return "all_to_all";
+    case CollectiveKind::kExchange:
+      return "exchange";
     case CollectiveKind::kBroadcast:
       return "broadcast";
     case CollectiveKind::kBarrier:
@@ -66,6 +68,8 @@ void ThreadCollective::Execute() {
       return ReduceScatter();
     case CollectiveKind::kAllToAll:
       return AllToAll();
+    case CollectiveKind::kExchange:
+      return Exchange();
     case CollectiveKind::kBroadcast:
       return Broadcast();
     case CollectiveKind::kSplit:
@@ -120,6 +124,31 @@ void ThreadCollective::AllToAll() {
   for (size_t to = 0; to < of_rank.size(); ++to) {
     for (size_t from = 0; from < of_rank.size(); ++from) {
       MoveBytes(At(of_rank[from].in, to * bytes), At(of_rank[to].out, from * bytes), bytes);
+    }
+  }
+}
+
+void ThreadCollective::Exchange() {
+  const int64_t element = SizeOf(signature.dtype);
+  for (int to = 0; to < static_cast<int>(of_rank.size()); ++to) {
+    // By sender: how many of its pieces for this rank have been taken.
+    std::vector<size_t> next(of_rank.size(), 0);
+    for (const Communicator::Piece& receive : of_rank[to].receives) {
+      const std::vector<Communicator::Piece>& sends = of_rank[receive.peer].sends;
+      size_t& at = next[receive.peer];
+      while (at < sends.size() && sends[at].peer != to) ++at;
+      CHECK(at < sends.size() && sends[at].count == receive.count)
+          << "rank " << world_ranks[to] << " receives " << receive.count << " "
+          << trireme::Name(signature.dtype) << " where rank " << world_ranks[receive.peer] << " sends "
+          << (at < sends.size() ? absl::StrCat(sends[at].count) : "nothing");
+      MoveBytes(sends[at++].data, receive.data, receive.count * element);
+    }
+    for (size_t from = 0; from < of_rank.size(); ++from) {
+      const std::vector<Communicator::Piece>& sends = of_rank[from].sends;
+      CHECK(std::none_of(sends.begin() + static_cast<int64_t>(next[from]), sends.end(),
+                         [to](const Communicator::Piece& piece) { return piece.peer == to; }))
+          << "rank " << world_ranks[from] << " sends more pieces than rank " << world_ranks[to]
+          << " receives";
     }
   }
 }

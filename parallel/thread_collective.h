@@ -15,7 +15,16 @@ namespace trireme {
 
 struct ThreadGroup;
 
-enum class CollectiveKind { kAllReduce, kAllGather, kReduceScatter, kAllToAll, kBroadcast, kBarrier, kSplit };
+enum class CollectiveKind {
+  kAllReduce,
+  kAllGather,
+  kReduceScatter,
+  kAllToAll,
+  kExchange,
+  kBroadcast,
+  kBarrier,
+  kSplit
+};
 
 // What all ranks must agree on.
 struct CollectiveSignature {
@@ -35,7 +44,8 @@ struct ThreadCollective : ThreadHub::Operation {
     bool given = false;
     const void* in = nullptr;
     void* out = nullptr;
-    int color = -1;  // of a split
+    std::vector<Communicator::Piece> sends, receives;  // of an exchange
+    int color = -1;                                    // of a split
     int key = 0;
     std::shared_ptr<ThreadGroup> group;  // what a split makes for this rank
     int rank_in_group = 0;
@@ -56,6 +66,7 @@ struct ThreadCollective : ThreadHub::Operation {
   void AllGather();
   void ReduceScatter();
   void AllToAll();
+  void Exchange();
   void Broadcast();
   void Split();
 };

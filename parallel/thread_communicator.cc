@@ -53,6 +53,13 @@ class ThreadCommunicator : public Communicator {
   Ticket StartAllToAll(const void* in, void* out, int64_t count, DType dtype) override {
     return Start({CollectiveKind::kAllToAll, count, dtype}, {true, in, out});
   }
+  Ticket StartExchange(absl::Span<const Piece> sends, absl::Span<const Piece> receives,
+                       DType dtype) override {
+    ThreadCollective::Arguments arguments{true};
+    arguments.sends.assign(sends.begin(), sends.end());
+    arguments.receives.assign(receives.begin(), receives.end());
+    return Start({CollectiveKind::kExchange, 0, dtype}, arguments);
+  }
   Ticket StartBroadcast(void* data, int64_t count, DType dtype, int root) override {
     CHECK(root >= 0 && root < size()) << "root " << root << " of " << size();
     return Start({CollectiveKind::kBroadcast, count, dtype, ReduceOp::kSum, root}, {true, data, data});

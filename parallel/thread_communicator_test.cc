@@ -26,6 +26,9 @@ TEST_P(ThreadRanksTest, ReduceScatterMatchesItsDefinition) {
 TEST_P(ThreadRanksTest, AllToAllMatchesItsDefinition) {
   RunThreadRanks(GetParam(), CheckAllToAll);
 }
+TEST_P(ThreadRanksTest, ExchangeCarriesPiecesOfAnyLength) {
+  RunThreadRanks(GetParam(), CheckExchange);
+}
 TEST_P(ThreadRanksTest, BroadcastMatchesItsDefinition) {
   RunThreadRanks(GetParam(), CheckBroadcast);
 }

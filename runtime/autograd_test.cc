@@ -304,7 +304,8 @@ INSTANTIATE_TEST_SUITE_P(OfEveryOp, AutogradTest, testing::ValuesIn(Cases()),
 
 TEST(AutogradCoverageTest, EveryDifferentiableOpHasACase) {
   // What moves data between ranks is checked where ranks are, beside the communicators.
-  std::set<OpKind> seen = {OpKind::kAllReduce, OpKind::kAllGather, OpKind::kReduceScatter};
+  std::set<OpKind> seen = {OpKind::kAllReduce, OpKind::kAllGather, OpKind::kReduceScatter,
+                           OpKind::kDispatchRows, OpKind::kReturnRows};
   for (const GradientCase& c : Cases()) {
     Recording r(c.tp);
     c.record(r);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/types/span.h"
 #include "runtime/dtype.h"
 
 namespace trireme {
@@ -49,6 +50,17 @@ class Communicator {
 
   // in = size() blocks of `count` elements, block r goes to rank r; out = the blocks received, by sender.
   virtual Ticket StartAllToAll(const void* in, void* out, int64_t count, DType dtype) = 0;
+
+  // Messages of any lengths among all ranks, to oneself too: the n-th piece that a rank sends to a peer is
+  // the n-th that the peer receives from it, and as long. A rank may have none. What is sent is only read;
+  // pieces that are received do not overlap with others.
+  struct Piece {
+    void* data = nullptr;
+    int64_t count = 0;
+    int peer = 0;
+  };
+  virtual Ticket StartExchange(absl::Span<const Piece> sends, absl::Span<const Piece> receives,
+                               DType dtype) = 0;
 
   // `count` elements from `root` to everyone.
   virtual Ticket StartBroadcast(void* data, int64_t count, DType dtype, int root) = 0;

@@ -147,6 +147,14 @@ void Executor::RunCollective(const BoundOp& op) {
     case OpKind::kReduceScatter:
       ticket = communicator->StartReduceScatter(in.data, out.data, out.shape.num_elements(), in.dtype);
       break;
+    case OpKind::kExchangeOffsets:
+      ticket = row_exchange_.StartOffsets(*communicator, in, out);
+      break;
+    case OpKind::kDispatchRows:
+    case OpKind::kReturnRows:
+      ticket = row_exchange_.StartRows(*communicator, in, out, op.inputs[1], op.inputs[2],
+                                       op.op->kind == OpKind::kReturnRows);
+      break;
     default:
       LOG(FATAL) << Name(op.op->kind) << " is no collective";
   }

@@ -10,6 +10,7 @@
 #include "runtime/communicator.h"
 #include "runtime/device.h"
 #include "runtime/passes/memory_plan.h"
+#include "runtime/row_exchange.h"
 #include "runtime/step_plan.h"
 
 namespace trireme {
@@ -93,6 +94,7 @@ class Executor {
   std::vector<Communicator::Ticket> tickets_;                  // by entry
   std::vector<std::pair<ValueId, void*>> load_buffer_;
   int num_under_way_ = 0;
+  RowExchange row_exchange_;
 };
 
 }  // namespace trireme

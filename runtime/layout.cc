@@ -25,8 +25,10 @@ std::string Placement::ToString() const {
 }
 
 std::string Layout::ToString() const {
+  const Placement& ep = (*this)[Axis::kEp];
   return absl::StrCat((*this)[Axis::kDp].ToString(), ".", (*this)[Axis::kCp].ToString(), ".",
-                      (*this)[Axis::kTp].ToString());
+                      (*this)[Axis::kTp].ToString(),
+                      ep == kInvariant ? "" : absl::StrCat(".", ep.ToString()));
 }
 
 Layout Dual(const Layout& layout) {
@@ -123,7 +125,7 @@ absl::StatusOr<Layout> Propagate(const char* text, Linearity linearity, absl::Sp
     return absl::InternalError(absl::StrCat("signature ", text, " for ", operands.size(), " operands"));
   }
   Layout result;
-  for (Axis axis : {Axis::kDp, Axis::kCp, Axis::kTp}) {
+  for (Axis axis : {Axis::kDp, Axis::kCp, Axis::kTp, Axis::kEp}) {
     std::vector<Placement> placements;
     for (const Layout& layout : operands) placements.push_back(layout[axis]);
     absl::StatusOr<Placement> placement = PropagateOne(signature, linearity, placements);

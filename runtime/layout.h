@@ -41,7 +41,9 @@ constexpr Placement Shard(int dim) {
   return {Placement::Kind::kShard, static_cast<int8_t>(dim)};
 }
 
-// One placement an axis. pp is no placement (a stage records its own Program): it stays Invariant.
+// One placement an axis. pp and edp are no placements (a stage records its own Program; edp is what ep leaves
+// of dp and cp): they stay Invariant. So does ep, but for experts: their matrices and rows are Shard(0) on
+// it, each rank with those of its experts, and on dp and cp what they are on edp.
 class Layout {
  public:
   Layout() = default;  // Invariant everywhere
@@ -64,7 +66,7 @@ class Layout {
     return layout;
   }
 
-  // dp, cp and tp in this order: "S0.S0.I".
+  // dp, cp and tp in this order: "S0.S0.I"; and ep if it is not Invariant: "S0.S0.R.S0".
   std::string ToString() const;
 
  private:

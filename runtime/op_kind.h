@@ -57,6 +57,11 @@ enum class OpKind : uint8_t {
   kPermuteRowsGrad,
   kCombineRows,
   kCombineRowsGrad,
+  // ops/expert_exchange.h
+  kExchangeOffsets,
+  kReceivedOffsets,
+  kDispatchRows,
+  kReturnRows,
   // ops/grouped_linear.h
   kGroupedLinear,
   kGroupedLinearInputGrad,

@@ -10,6 +10,7 @@
 #include "runtime/ops/dropout.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
+#include "runtime/ops/expert_exchange.h"
 #include "runtime/ops/grouped_linear.h"
 #include "runtime/ops/layer_norm.h"
 #include "runtime/ops/linear.h"
@@ -65,6 +66,11 @@ Table MakeTable() {
   at(OpKind::kPermuteRowsGrad) = {.name = "PermuteRowsGrad", .cpu_only = true};
   at(OpKind::kCombineRows) = {.name = "CombineRows", .gradient = CombineRowsGradient, .cpu_only = true};
   at(OpKind::kCombineRowsGrad) = {.name = "CombineRowsGrad", .cpu_only = true};
+  at(OpKind::kExchangeOffsets) = {.name = "ExchangeOffsets", .communicates = true, .kept = true};
+  at(OpKind::kReceivedOffsets) = {.name = "ReceivedOffsets", .kept = true, .cpu_only = true};
+  at(OpKind::kDispatchRows) = {
+      .name = "DispatchRows", .gradient = DispatchRowsGradient, .communicates = true};
+  at(OpKind::kReturnRows) = {.name = "ReturnRows", .gradient = ReturnRowsGradient, .communicates = true};
   at(OpKind::kGroupedLinear) = {.name = "GroupedLinear", .gradient = GroupedLinearGradient, .cpu_only = true};
   at(OpKind::kGroupedLinearInputGrad) = {.name = "GroupedLinearInputGrad", .cpu_only = true};
   at(OpKind::kGroupedLinearWeightGrad) = {

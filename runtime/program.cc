@@ -18,6 +18,13 @@ const Attributes::Number& Find(const std::vector<std::pair<const char*, Attribut
 
 }  // namespace
 
+absl::Span<const Parameter> ParameterGroup::PartsAt(const AxisSizes& coordinate,
+                                                    const AxisSizes& mesh) const {
+  if (parts[0].layout[Axis::kEp] != Shard(0)) return parts;
+  const size_t share = parts.size() / mesh[Axis::kEp];
+  return absl::MakeConstSpan(parts).subspan(CoordinateAlong(Axis::kEp, coordinate, mesh) * share, share);
+}
+
 int64_t Attributes::Int(const char* name) const {
   const Number& number = Find(entries_, name);
   CHECK(std::holds_alternative<int64_t>(number)) << "attribute " << name << " is no integer";

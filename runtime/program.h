@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "runtime/axis.h"
 #include "runtime/dtype.h"
 #include "runtime/layout.h"
@@ -101,6 +102,10 @@ struct ParameterGroup {
   ValueId gradient = kNoValue;  // set by differentiation
   int segment = 0;              // the first forward segment that uses it
   std::vector<Parameter> parts;
+
+  // The parts that the rank at `coordinate` holds a share of: all, or where ep shards the group, its
+  // experts'.
+  absl::Span<const Parameter> PartsAt(const AxisSizes& coordinate, const AxisSizes& mesh) const;
 };
 
 struct Program {

@@ -93,6 +93,11 @@ Tensor Recorder::Parameters(std::vector<Parameter> parts) {
       local[0] += mine[0];
     }
   }
+  if (parts[0].layout[Axis::kEp] == Shard(0)) {
+    const int64_t ep = mesh_[Axis::kEp], num_parts = static_cast<int64_t>(parts.size());
+    CHECK_EQ(num_parts % ep, 0) << parts[0].name << " and others over ep";
+    local[0] /= ep;
+  }
   const DType dtype = parts[0].decay ? precision_.compute : precision_.wide();
   const Tensor tensor = NewValue({.name = parts[0].name,
                                   .kind = ValueKind::kParameter,

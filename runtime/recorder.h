@@ -54,8 +54,9 @@ class Recorder {
   Tensor State(std::string name, DType dtype, Shape shape, Layout layout);
 
   // Parameters that lie next to each other, stacked along dim 0 in one value. All have one layout and agree
-  // in all dims but the first; shapes are divisible by the mesh axes that shard them (after padding). Asking
-  // again for parameters of the same names yields the same value: that is how weights are tied.
+  // in all dims but the first; shapes are divisible by the mesh axes that shard them (after padding). ep
+  // shards the stack: each rank holds as many whole parts, those of its experts. Asking again for parameters
+  // of the same names yields the same value: that is how weights are tied.
   Tensor Parameters(std::vector<Parameter> parts);
 
   // Appends an op; returns its results. A result requires a gradient if an input does and `differentiable`.

@@ -91,6 +91,31 @@ TEST(ExpertMeshTest, TensorRanksRouteTheirShareOfTheTokens) {
   ExpectEqualsOneRank({"mesh.tp=4", "mesh.dp=1", "parallel.sequence_parallel=true", "train.micro_batch=2"},
                       {"train.sequence_length=10"});
 }
+TEST(ExpertMeshTest, ExpertsDealtOutTrainAlike) {
+  const Overrides experts = {"model.num_local_experts=4"};
+  for (const char* stage : {"parallel.zero_stage=0", "parallel.zero_stage=1"}) {
+    ExpectEqualsOneRank({"mesh.dp=2", "mesh.ep=2", "train.micro_batch=2", stage}, experts);
+    ExpectEqualsOneRank({"mesh.dp=4", "mesh.ep=2", "train.micro_batch=1", stage}, experts);
+    ExpectEqualsOneRank({"mesh.dp=4", "mesh.ep=4", "train.micro_batch=2", stage}, experts);
+  }
+}
+TEST(ExpertMeshTest, ExpertsDealtOutOverStagesAndTensorRanksTrainAlike) {
+  const Overrides experts = {"model.num_local_experts=8", "model.num_experts_per_tok=3"};
+  for (const char* recompute : {"none", "selective", "full"}) {
+    ExpectEqualsOneRank({"mesh.pp=2", "mesh.dp=2", "mesh.ep=2", "mesh.tp=2", "train.micro_batch=1",
+                         absl::StrCat("parallel.recompute=", recompute)},
+                        experts);
+  }
+  ExpectEqualsOneRank(
+      {"mesh.dp=4", "mesh.ep=2", "mesh.tp=2", "train.micro_batch=1", "parallel.sequence_parallel=true"},
+      experts);
+}
+TEST(ExpertMeshTest, RanksWhoseExpertsNobodyChoosesTrainAlike) {
+  // Of 32 experts, most are empty in a micro-batch of one short sequence; so are some ranks' of eight.
+  ExpectEqualsOneRank(
+      {"mesh.dp=8", "mesh.ep=8", "train.micro_batch=1"},
+      {"model.num_local_experts=32", "model.num_experts_per_tok=1", "train.sequence_length=1"});
+}
 TEST(ExpertMeshTest, StagesPayTheirOwnRoutersLosses) {
   ExpectEqualsOneRank({"mesh.pp=2", "mesh.dp=1", "train.micro_batch=2"});
   ExpectEqualsOneRank({"mesh.pp=4", "mesh.dp=1", "train.micro_batch=2", "pipeline.schedule=gpipe"});

@@ -64,7 +64,7 @@ gpt2=(--set model.num_attention_heads=8)
 train tiny_llama-reference tiny_llama 1 "${llama[@]}"
 train tiny_gpt2-reference tiny_gpt2 1 "${gpt2[@]}"
 # In double: in fp32 a token between two experts may choose the other one on another mesh, which a loss shows.
-mixtral=(--set train.dtype=fp64)
+mixtral=(--set train.dtype=fp64 --set model.num_local_experts=4)
 train tiny_mixtral-reference tiny_mixtral 1 "${mixtral[@]}"
 
 if [[ "$all" == --all ]]; then
@@ -98,6 +98,7 @@ fi
 
 check "mixtral dp=2 tp=2 pp=2, double" mesh_case tiny_mixtral 2 2 2 "${mixtral[@]}"
 check "mixtral tp=4, sequence parallel, double" mesh_case tiny_mixtral 1 4 1 "${mixtral[@]}" --set parallel.sequence_parallel=true
+check "mixtral dp=4 ep=2 pp=2, double" mesh_case tiny_mixtral 4 1 2 "${mixtral[@]}" --set mesh.ep=2
 check "mixtral dp=4, full recompute, double" mesh_case tiny_mixtral 4 1 1 "${mixtral[@]}" --set parallel.recompute=full
 
 # One run, saved on one mesh, with sequence parallelism, and resumed on two others.
@@ -112,6 +113,17 @@ moving_run() {
     same_losses $run tiny_llama-reference
 }
 check "a run that moves from dp 2 x tp 2 to dp 2 x pp 3 with ZeRO 3 to one rank" moving_run
+
+# Its experts dealt out anew each time.
+moving_experts() {
+  local run=moving_experts
+  train $run tiny_mixtral 4 "${mixtral[@]}" --set mesh.ep=4 --set train.steps=7 --set train.micro_batch=1 &&
+    train $run tiny_mixtral 4 "${mixtral[@]}" --set mesh.ep=2 --set mesh.tp=2 --set train.steps=13 --set train.micro_batch=2 &&
+    grep -q "resumed at step 7" "$work/$run.log" &&
+    train $run tiny_mixtral 1 "${mixtral[@]}" --resume required &&
+    same_losses $run tiny_mixtral-reference
+}
+check "a run that moves from ep 4 to ep 2 x tp 2 to one rank" moving_experts
 
 # The same mesh twice: the same bits.
 same_bits() {

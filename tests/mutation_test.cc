@@ -89,6 +89,12 @@ TEST_F(MutationTest, SequenceParallelMixtral) {
       "tiny_mixtral.textproto", settings,
       {"mesh.dp=2", "mesh.tp=2", "train.micro_batch=1", "parallel.sequence_parallel=true"});
 }
+TEST_F(MutationTest, ExpertParallelMixtral) {
+  Overrides settings = kSmall;
+  settings.push_back("model.num_local_experts=4");
+  ExpectEveryOperationCounts("tiny_mixtral.textproto", settings,
+                             {"mesh.dp=4", "mesh.ep=2", "mesh.tp=2", "train.micro_batch=1"});
+}
 TEST_F(MutationTest, PipelineOfGpt2WithTiedEmbeddings) {
   ExpectEveryOperationCounts("tiny_gpt2.textproto", kSmall,
                              {"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1"});

@@ -68,6 +68,13 @@ class MutedCommunicator : public Communicator {
     std::memmove(out, in, size() * count * SizeOf(dtype));
     return 0;
   }
+  Ticket StartExchange(absl::Span<const Piece> sends, absl::Span<const Piece> receives,
+                       DType dtype) override {
+    // What says how long the messages are that follow: without it those abort, which needs no test.
+    if (dtype == DType::kI32 || !IsNextMuted()) return of_.StartExchange(sends, receives, dtype);
+    for (const Piece& piece : receives) std::memset(piece.data, 0, piece.count * SizeOf(dtype));
+    return 0;
+  }
   Ticket StartBroadcast(void* data, int64_t count, DType dtype, int root) override {
     return IsNextMuted() ? 0 : of_.StartBroadcast(data, count, dtype, root);
   }

@@ -38,9 +38,9 @@ class OperationCounts {
 };
 
 // Passes everything on to `of`, but for `muted`: a muted collective gives each rank what it would get if all
-// others had sent what it sent itself (a sum: its own part), a muted receive gives zeros. What is started is
-// added to `counts`, unless that is null. Both references must outlive the communicator and those split off
-// it.
+// others had sent what it sent itself (a sum: its own part), a muted receive or exchange gives zeros. What is
+// started is added to `counts`, unless that is null. Both references must outlive the communicator and those
+// split off it.
 std::unique_ptr<Communicator> MuteOne(Communicator& of, MutedOperation muted, OperationCounts* counts);
 
 }  // namespace trireme

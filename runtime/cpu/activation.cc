@@ -122,12 +122,14 @@ void GeluGradFast(const KernelArguments& a) {
 
 void SwiGluFast(const KernelArguments& a) {
   const Shape& shape = a.outputs[0].shape;
-  ForRanges(a, shape.rows(), RowsPerRange(shape.cols()), HWY_DYNAMIC_DISPATCH(SwiGluRows));
+  ForRanges(a, ExistingRows(a, 1, shape.rows()), RowsPerRange(shape.cols()),
+            HWY_DYNAMIC_DISPATCH(SwiGluRows));
 }
 
 void SwiGluGradFast(const KernelArguments& a) {
   const Shape& shape = a.inputs[0].shape;
-  ForRanges(a, shape.rows(), RowsPerRange(shape.cols()), HWY_DYNAMIC_DISPATCH(SwiGluGradRows));
+  ForRanges(a, ExistingRows(a, 2, shape.rows()), RowsPerRange(shape.cols()),
+            HWY_DYNAMIC_DISPATCH(SwiGluGradRows));
 }
 
 }  // namespace trireme

@@ -68,6 +68,13 @@ KernelCase GroupByExpertCase(int64_t t, int64_t e, int64_t k) {
                  {{Role::kI32, {t * k}}, {Role::kI32, {t * k}}, {Role::kI32, {e + 1}}});
 }
 
+KernelCase ReceivedOffsetsCase(int64_t ranks, int64_t experts) {
+  std::vector<double> offsets;
+  for (int64_t i = 0; i < ranks * (experts + 1); ++i) offsets.push_back(static_cast<double>(i * i / 7));
+  return NewCase(OpKind::kReceivedOffsets, {}, {{Role::kI32, {ranks, experts + 1}, offsets}},
+                 {{Role::kI32, {experts + 1}}});
+}
+
 KernelCase PermuteRowsCase(int64_t t, int64_t d, int64_t k) {
   return NewCase(OpKind::kPermuteRows, {},
                  {RandomOperand(Role::kCompute, {t, d}, 1), Places(t, k, true), Places(t, k, false)},
@@ -116,8 +123,20 @@ KernelCase GroupedLinearWeightGradCase(int64_t rows, int64_t n, int64_t k) {
                  {{Role::kWide, {kExperts * n, k}}});
 }
 
+namespace {
+
+// The same on experts' rows, of which all exist.
+KernelCase OnExpertRows(KernelCase c, int64_t rows) {
+  c.inputs.push_back(ExpertOffsets(rows));
+  c.name += "_of_experts";
+  return c;
+}
+
+}  // namespace
+
 std::vector<KernelCase> ExpertKernelCases() {
-  std::vector<KernelCase> cases;
+  std::vector<KernelCase> cases = {OnExpertRows(SwiGluCase(21, 37), 21),
+                                   OnExpertRows(SwiGluGradCase(21, 37), 21)};
   for (int64_t k : {1, 3}) {
     cases.push_back(RouterCase(21, 5, k));
     cases.push_back(RouterGradCase(21, 5, k));
@@ -130,6 +149,7 @@ std::vector<KernelCase> ExpertKernelCases() {
     cases.push_back(CombineRowsCase(21, 37, k));
     cases.push_back(CombineRowsGradCase(21, 37, k));
   }
+  cases.push_back(ReceivedOffsetsCase(3, 4));
   for (int64_t rows : {1, 2, 45}) {
     cases.push_back(GroupedLinearCase(rows, 33, 27));
     cases.push_back(GroupedLinearInputGradCase(rows, 33, 27));

@@ -50,6 +50,7 @@ KernelCase CountChoicesCase(int64_t t, int64_t e, int64_t k);
 KernelCase RouterLossCase(int64_t t, int64_t e, int64_t k);
 KernelCase RouterLossGradCase(int64_t t, int64_t e, int64_t k);
 KernelCase GroupByExpertCase(int64_t t, int64_t e, int64_t k);
+KernelCase ReceivedOffsetsCase(int64_t ranks, int64_t experts);
 KernelCase PermuteRowsCase(int64_t t, int64_t d, int64_t k);
 KernelCase PermuteRowsGradCase(int64_t t, int64_t d, int64_t k);
 KernelCase CombineRowsCase(int64_t t, int64_t d, int64_t k);

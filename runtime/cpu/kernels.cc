@@ -62,6 +62,7 @@ KernelTable MakePlainTable() {
   table[OpKind::kRouterLoss] = {RouterLossPlain};
   table[OpKind::kRouterLossGrad] = {RouterLossPlain};
   table[OpKind::kGroupByExpert] = {GroupByExpertPlain};
+  table[OpKind::kReceivedOffsets] = {ReceivedOffsetsPlain};
   table[OpKind::kPermuteRows] = {PermuteRowsPlain};
   table[OpKind::kPermuteRowsGrad] = {PermuteRowsGradPlain};
   table[OpKind::kCombineRows] = {CombineRowsPlain};

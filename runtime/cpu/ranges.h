@@ -10,6 +10,14 @@
 
 namespace trireme {
 
+// The rows of an op whose input number `offsets`, if it has so many, says how many there are of at most
+// `rows`.
+inline int64_t ExistingRows(const KernelArguments& a, size_t offsets, int64_t rows) {
+  if (a.inputs.size() <= offsets) return rows;
+  const View& given = a.inputs[offsets];
+  return given.as<int32_t>()[given.shape[0] - 1];
+}
+
 // Does the items [begin, end) of a kernel.
 using RangeKernel = void (*)(const KernelArguments& a, int64_t begin, int64_t end);
 

@@ -15,9 +15,10 @@ void GeluGradient(GradientContext& g);
 
 // Gated unit: gate_up holds gate [T, F] in its columns [0, F) and up in [F, 2F); y = gate * sigmoid(gate) *
 // up. Source: arXiv:2002.05202. Under tensor parallelism each rank's columns are its own gate and up.
-// kSwiGlu: (gate_up [T, 2F]) -> y [T, F];  kSwiGluGrad: (dy [T, F], gate_up [T, 2F]) -> dgate_up [T, 2F],
-// may overwrite gate_up
-Tensor SwiGlu(Tensor gate_up);
+// With `offsets` (i32, of experts' rows) the rows from its last on do not exist and need not be computed.
+// kSwiGlu: (gate_up [T, 2F] [, offsets]) -> y [T, F];  kSwiGluGrad: (dy [T, F], gate_up [T, 2F] [, offsets])
+// -> dgate_up [T, 2F], may overwrite gate_up
+Tensor SwiGlu(Tensor gate_up, Tensor offsets = {});
 void SwiGluGradient(GradientContext& g);
 
 }  // namespace trireme

@@ -2,6 +2,7 @@
 
 #include "runtime/cpu/plain/element.h"
 #include "runtime/cpu/plain/plain.h"
+#include "runtime/cpu/ranges.h"
 
 namespace trireme {
 namespace {
@@ -44,7 +45,7 @@ template <typename T>
 void SwiGluOf(const KernelArguments& a) {
   const T* gate_up = a.inputs[0].as<T>();
   T* y = a.outputs[0].as<T>();
-  const int64_t rows = a.outputs[0].shape.rows();
+  const int64_t rows = ExistingRows(a, 1, a.outputs[0].shape.rows());
   const int64_t cols = a.outputs[0].shape.cols();
 #pragma omp parallel for num_threads(a.num_threads)
   for (int64_t t = 0; t < rows; ++t) {
@@ -61,7 +62,7 @@ void SwiGluGradOf(const KernelArguments& a) {
   const T* dy = a.inputs[0].as<T>();
   const T* gate_up = a.inputs[1].as<T>();
   T* dgate_up = a.outputs[0].as<T>();
-  const int64_t rows = a.inputs[0].shape.rows();
+  const int64_t rows = ExistingRows(a, 2, a.inputs[0].shape.rows());
   const int64_t cols = a.inputs[0].shape.cols();
 #pragma omp parallel for num_threads(a.num_threads)
   for (int64_t t = 0; t < rows; ++t) {

@@ -52,6 +52,7 @@ void CountChoicesPlain(const KernelArguments& a);
 // The loss, and the gradient where there is a second output.
 void RouterLossPlain(const KernelArguments& a);
 void GroupByExpertPlain(const KernelArguments& a);
+void ReceivedOffsetsPlain(const KernelArguments& a);
 void PermuteRowsPlain(const KernelArguments& a);
 void PermuteRowsGradPlain(const KernelArguments& a);
 void CombineRowsPlain(const KernelArguments& a);

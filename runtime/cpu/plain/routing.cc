@@ -202,6 +202,19 @@ void GroupByExpertPlain(const KernelArguments& a) {
   offsets[0] = 0;
 }
 
+void ReceivedOffsetsPlain(const KernelArguments& a) {
+  const int64_t ranks = a.inputs[0].shape[0], experts = a.inputs[0].shape[1] - 1;
+  int32_t* offsets = a.outputs[0].as<int32_t>();
+  offsets[0] = 0;
+  for (int64_t e = 0; e < experts; ++e) {
+    offsets[e + 1] = offsets[e];
+    for (int64_t r = 0; r < ranks; ++r) {
+      const int32_t* of_rank = a.inputs[0].as<int32_t>() + r * (experts + 1) + e;
+      offsets[e + 1] += of_rank[1] - of_rank[0];
+    }
+  }
+}
+
 void PermuteRowsPlain(const KernelArguments& a) {
   ForFloat(a.outputs[0].dtype, [&](auto type) { PermuteRowsOf<decltype(type)>(a); });
 }
