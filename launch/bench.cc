@@ -8,6 +8,7 @@
 #include "configs/load.h"
 #include "configs/validate.h"
 #include "launch/bench_kernels.h"
+#include "launch/bench_pipeline.h"
 #include "launch/bench_step.h"
 #include "launch/command.h"
 #include "launch/environment.h"
@@ -102,6 +103,41 @@ int RunKernels(const KernelFlags& flags) {
   return WriteReport(report.ToJson(), flags.json);
 }
 
+void AddPipeline(CLI::App& bench, CommandBody* body) {
+  CLI::App* command = bench.add_subcommand(
+      "pipeline", "Run every pipeline schedule with kernels that sleep, and time the bubble.");
+  auto benchmark = std::make_shared<PipelineBenchmark>();
+  auto json = std::make_shared<std::string>();
+  command->add_option("--stages", benchmark->num_stages, "Stages, each a thread")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  command->add_option("--micro-batches", benchmark->num_micro_batches, "Micro-batches of a step")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command->add_option("--virtual-stages", benchmark->virtual_stages, "Chunks a stage where interleaved")
+      ->check(CLI::Range(2, 64))
+      ->capture_default_str();
+  command->add_option("--forward-seconds", benchmark->forward_seconds, "Of a stage and micro-batch")
+      ->check(CLI::Range(1e-4, 10.0))
+      ->capture_default_str();
+  command->add_option("--steps", benchmark->num_steps, "Steps to time, after one that warms up")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  command->add_option("--json", *json, "Also write the figures here")->type_name("FILE");
+  command->footer(
+      "The planner's lists, the executor and its messages are the real ones; only kernels are replaced, so "
+      "many stages\n"
+      "tell the truth on few cores.\n"
+      "Example: trireme bench pipeline --stages 8 --micro-batches 32");
+  command->callback([benchmark, json, body] {
+    *body = [benchmark, json] {
+      const PipelineBenchmarkReport report = BenchmarkPipelines(*benchmark);
+      std::fputs(report.ToString().c_str(), stdout);
+      return WriteReport(report.ToJson(), *json);
+    };
+  });
+}
+
 void AddStep(CLI::App& bench, CommandBody* body) {
   CLI::App* command = bench.add_subcommand("step", "Time training steps of a recipe in one process.");
   auto flags = std::make_shared<StepFlags>();
@@ -152,6 +188,7 @@ void AddBenchCommand(CLI::App& app, CommandBody* body) {
   CLI::App* command = app.add_subcommand("bench", "Measure the speed of a training step, or of kernels.");
   command->require_subcommand(1);
   AddStep(*command, body);
+  AddPipeline(*command, body);
   AddKernels(*command, body);
 }
 

@@ -50,7 +50,7 @@ flip_bit() {
 # --- help and usage ---------------------------------------------------------------------------------------------------
 runs "$trireme" --help
 expects "trireme --help names every command" 0 prepare train generate explain inspect bench "Exit codes"
-for command in prepare train generate explain inspect bench "bench step" "bench kernels"; do
+for command in prepare train generate explain inspect bench "bench step" "bench kernels" "bench pipeline"; do
   # shellcheck disable=SC2086 # two words
   runs "$trireme" $command --help
   expects "trireme $command --help" 0 "Usage: trireme"
