@@ -48,11 +48,11 @@ for script in "${scripts[@]}"; do
 done
 runs shellcheck -x "${scripts[@]}"
 expects "shellcheck finds nothing in the scripts" 0
-for script in quickstart test install lint; do
+for script in quickstart test install lint gpu_bundle gpu_check; do
   runs "launch/$script.sh" --help
   expects "launch/$script.sh explains itself" 0 "usage: launch/$script.sh"
 done
-for script in quickstart test install; do
+for script in quickstart test install gpu_bundle gpu_check; do
   runs "launch/$script.sh" --no-such-option
   expects "launch/$script.sh refuses an unknown option" 64 "no-such-option"
 done
@@ -206,6 +206,57 @@ runs learn crash
 expects "quickstart.sh fails when training does" 1 "it ended with 70"
 runs learn deaf
 expects "quickstart.sh fails when the stop is not heard" 1 "should save and end with status 75"
+
+# --- gpu_bundle.sh and gpu_check.sh -----------------------------------------------------------------------------------
+runs launch/gpu_bundle.sh --build "$scratch/no_such_build"
+expects "gpu_bundle.sh says which program is missing" 1 "no_such_build/trireme"
+mkdir -p "$scratch/other_build/tests/gpu"
+cp "$(command -v sed)" "$scratch/other_build/trireme"
+cp "$(command -v sed)" "$scratch/other_build/tests/gpu/cuda_tests"
+runs launch/gpu_bundle.sh --build "$scratch/other_build" --output "$scratch/bundle.tar.xz"
+expects "gpu_bundle.sh refuses programs that would not find their libraries" 1 "would not find libraries beside it"
+
+bundle="$scratch/bundle"
+mkdir -p "$bundle/launch"
+cp launch/gpu_check.sh launch/common.sh "$bundle/launch"
+check() { env "$@" "$bundle/launch/gpu_check.sh" --output "$scratch/check"; }
+runs check A=1
+expects "gpu_check.sh says that there are no programs" 66 "there is no"
+stand_in "$bundle/cuda_tests" <<'STAND_IN'
+if [[ "${FAKE-}" == no_gpu ]]; then echo "cuda_tests: skipped: there is no driver" && exit 77; fi
+echo "cuda_tests: on a fake GPU"
+case "$FAKE $1" in "broken "*EmulatedKernel*) echo "[  FAILED  ] 3 tests, listed below:" && exit 1 ;; esac
+echo "[  PASSED  ] 5 tests."
+STAND_IN
+stand_in "$bundle/trireme" <<'STAND_IN'
+while (($# > 0)); do [[ "$1" != --json ]] || printf '{\n  "tokens_per_second": 5e5,\n  "share_of_peak": 0.4\n}\n' >"$2"; shift; done
+[[ "$FAKE" != slow ]] || sleep 100
+STAND_IN
+stand_in "$scratch/python/python3" <<<'exit 1'
+runs check FAKE=no_gpu
+expects "gpu_check.sh says that there is no GPU, with a status of its own" 77 "no GPU: cuda_tests: skipped: there is no driver"
+runs check FAKE=none PATH="$scratch/python:$PATH"
+expects "gpu_check.sh passes where all parts do" 0 "11 parts passed or not here, 0 failed"
+expects "gpu_check.sh says what cannot run there" 0 "python3 has no torch"
+expects "gpu_check.sh prints what a step reaches" 0 "gpt2      500000 tokens/s, 40.0 %"
+runs grep -c '"part": ' "$scratch/check/report.json"
+expects "gpu_check.sh writes every part into the report" 0 11
+runs check FAKE=broken PATH="$scratch/python:$PATH"
+expects "gpu_check.sh fails where one part does" 1 "10 parts passed or not here, 1 failed"
+expects "gpu_check.sh goes on behind a part that failed" 1 "llama     500000 tokens/s"
+runs env FAKE=slow "$bundle/launch/gpu_check.sh" --output "$scratch/check" --only gpt2 --only nothing
+expects "gpu_check.sh refuses a part that does not exist" 64 'no part "nothing"'
+runs env FAKE=none "$bundle/launch/gpu_check.sh" --output "$scratch/check" --minutes 0
+expects "gpu_check.sh refuses to take no time" 64 "whole number above zero"
+stand_in "$scratch/loader/ldd" <<<'echo "libcublasLt.so.99 => not found"'
+runs check FAKE=none PATH="$scratch/loader:$PATH"
+expects "gpu_check.sh names the library that a machine lacks" 69 "libcublasLt.so.99"
+mkdir -p "$scratch/wheels/nvidia/cublas/lib"
+touch "$scratch/wheels/nvidia/cublas/lib/libcublasLt.so.99"
+stand_in "$scratch/loader/ldd" <<<'[[ "${LD_LIBRARY_PATH-}" == *wheels* ]] || echo "libcublasLt.so.99 => not found"'
+stand_in "$scratch/loader/python3" <<<"[[ \"\$2\" == *sys.path* ]] && echo '$scratch/wheels'"
+runs check FAKE=none PATH="$scratch/loader:$PATH"
+expects "gpu_check.sh finds libraries in the wheels of Python packages" 0 "11 parts passed or not here, 0 failed"
 
 printf '%d passed, %d failed\n' "$passed" "$failed"
 ((failed == 0))
