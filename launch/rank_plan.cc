@@ -32,7 +32,7 @@ BatchGeometry GeometryOf(const Config& config, const AxisSizes& mesh, const Axis
 
 ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose purpose, int chunk) {
   const int position = plan.place.PositionOf(chunk), num_positions = plan.place.num_positions();
-  const BlockRange blocks = BlocksAt(plan.model->num_blocks(), num_positions, position);
+  const BlockRange& blocks = plan.blocks[position];
   return {.purpose = purpose,
           .first_block = blocks.first,
           .end_block = blocks.end,
@@ -72,17 +72,12 @@ std::string TiedParameter(const RankPlan& plan) {
   return place.stage == first || place.stage == last ? plan.model->embedding_name() : "";
 }
 
-// Over the whole model, whatever this rank's share: that of one rank without a mesh.
-double FlopsPerToken(const Config& config, const RankPlan& plan) {
-  ChunkSpec spec = SpecOf(config, plan, ChunkSpec::Purpose::kTrain, 0);
-  spec.first_block = 0;
-  spec.end_block = plan.model->num_blocks();
-  spec.has_embedding = spec.has_head = true;
-  spec.sequences = 1;
-  spec.mesh = {};
-  spec.recompute = Recompute::kNone;
-  const std::unique_ptr<Program> whole = RecordChunk(*plan.model, spec);
-  return whole->MathematicalFlops() / static_cast<double>(spec.sequence_length);
+// The whole model, whatever this rank's share: that of one rank without a mesh, for one sequence.
+std::unique_ptr<Program> RecordWhole(const Config& config, const RankPlan& plan) {
+  return RecordChunk(*plan.model, {.end_block = plan.model->num_blocks(),
+                                   .sequence_length = plan.batch.sequence_length,
+                                   .precision = plan.precision,
+                                   .sequence_parallel = config.parallel().sequence_parallel()});
 }
 
 }  // namespace
@@ -109,12 +104,6 @@ PipelinePlace PlaceOf(const Config& config, int stage) {
                  static_cast<int>(config.pipeline().virtual_stages()));
 }
 
-BlockRange BlocksAt(int num_blocks, int num_positions, int position) {
-  const int share = num_blocks / num_positions, rest = num_blocks % num_positions;
-  const int first = position * share + std::min(position, rest);
-  return {first, first + share + (position < rest ? 1 : 0)};
-}
-
 RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const Device& device) {
   RankPlan plan;
   plan.mesh = MeshSizes(config);
@@ -123,7 +112,9 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
   plan.precision = PrecisionOf(config);
   plan.batch = GeometryOf(config, plan.mesh, coordinate);
   plan.model = CreateModel(config.model(), static_cast<uint64_t>(config.train().seed()));
-  plan.flops_per_token = FlopsPerToken(config, plan);
+  const std::unique_ptr<Program> whole = RecordWhole(config, plan);
+  plan.flops_per_token = whole->MathematicalFlops() / static_cast<double>(plan.batch.sequence_length);
+  plan.blocks = PlaceBlocks(plan.model->num_blocks(), plan.place.num_positions(), CostsOf(*whole));
   plan.chunks = RecordChunks(config, plan, ChunkSpec::Purpose::kTrain);
   plan.evaluation_chunks = RecordChunks(config, plan, ChunkSpec::Purpose::kEvaluate);
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "configs/config.pb.h"
+#include "launch/block_placement.h"
 #include "models/chunk.h"
 #include "parallel/bucket.h"
 #include "parallel/mesh.h"
@@ -43,6 +44,7 @@ struct RankPlan {
   std::unique_ptr<Model> model;
 
   PipelinePlace place;
+  std::vector<BlockRange> blocks;                // of every position of the pipeline
   std::vector<std::unique_ptr<Program>> chunks;  // of this stage, in the order of the model
   std::vector<Bucket> buckets;
   UpdateOptions update_options;
@@ -83,13 +85,6 @@ PipelinePlace PlaceOf(const Config& config, int stage);
 inline StageLinks LinksOf(const Config& config) {
   return LinksOf(PlaceOf(config, 0));
 }
-
-// The blocks [first, end) of the chunk at `position`: as even as it goes, the earlier ones taking the rest.
-struct BlockRange {
-  int first;
-  int end;
-};
-BlockRange BlocksAt(int num_blocks, int num_positions, int position);
 
 }  // namespace trireme
 

@@ -202,6 +202,12 @@ TEST(MeshEqualityTest, SequenceParallelRanksCutSequencesAnywhere) {
 TEST(MeshEqualityTest, ThreeStagesShareEightBlocks) {
   Reference("tiny_llama.textproto", kLlama8).ExpectEquals({"mesh.pp=3", "mesh.dp=1", "train.micro_batch=2"});
 }
+TEST(MeshEqualityTest, AHeavyHeadTakesBlocksOffTheLastStage) {
+  const Reference reference("tiny_llama.textproto", kLlama8 + Overrides{"model.vocab_size=3000"});
+  for (const char* schedule : {"pipeline.schedule=1f1b", "pipeline.schedule=zb-v"}) {
+    reference.ExpectEquals({"mesh.pp=3", "mesh.dp=1", "train.micro_batch=4", schedule});
+  }
+}
 TEST(MeshEqualityTest, ThreeTensorRanksShareAVocabularyOf257) {
   Reference("tiny_gpt2.textproto", kSmall + Overrides{"model.num_attention_heads=6"})
       .ExpectEquals({"mesh.tp=3", "mesh.dp=1", "train.micro_batch=4"});
