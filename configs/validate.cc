@@ -47,6 +47,7 @@ constexpr IntegerRange kIntegerRanges[] = {
     {"model.max_position_embeddings", 1, kMaxSequenceLength},
     {"model.num_local_experts", 1, kMaxExperts},
     {"model.num_experts_per_tok", 1, kMaxExperts},
+    {"model.num_shared_experts", 0, kMaxExperts},
     {"mesh.pp", 1, kMaxAxisSize},
     {"mesh.dp", 1, kMaxAxisSize},
     {"mesh.cp", 1, kMaxAxisSize},
@@ -232,8 +233,9 @@ void Checker::CheckModel() {
 void Checker::CheckExperts() {
   if (!Good("model.architecture")) return;
   if (config_.model().architecture() != "mixtral") {
-    for (const char* field : {"model.num_local_experts", "model.num_experts_per_tok",
-                              "model.router_aux_loss_coef", "model.router_z_loss_coef"}) {
+    for (const char* field :
+         {"model.num_local_experts", "model.num_experts_per_tok", "model.num_shared_experts",
+          "model.router_aux_loss_coef", "model.router_z_loss_coef"}) {
       if (Good(field)) Add(field, config_.model().architecture(), " has no experts; leave it unset");
     }
     if (Good("mesh.ep") && config_.mesh().ep() > 1) {

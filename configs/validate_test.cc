@@ -51,6 +51,8 @@ const Malformed kMalformed[] = {
       {"model.num_key_value_heads", ""},
       {"model.max_position_embeddings", ""}},
      "model.max_position_embeddings: unset: required for gpt2; set the length of its position table"},
+    {{{"model.num_shared_experts", "1"}},
+     "model.num_shared_experts: 1: llama has no experts; leave it unset"},
     {{{"model.num_local_experts", "4"}}, "model.num_local_experts: 4: llama has no experts; leave it unset"},
     {{{"model.router_aux_loss_coef", "0"}},
      "model.router_aux_loss_coef: 0: llama has no experts; leave it unset"},

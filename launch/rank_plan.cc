@@ -177,9 +177,12 @@ std::string RankPlan::MemoryTable() const {
 }
 
 std::string RankPlan::ToString() const {
-  auto at = [this](Axis axis) { return absl::StrCat(Name(axis), " ", coordinate[axis], "/", mesh[axis]); };
+  auto at = [this](Axis axis) {
+    return absl::StrCat(Name(axis), " ", CoordinateAlong(axis, coordinate, mesh), "/", mesh[axis]);
+  };
+  const std::string of_experts = mesh[Axis::kEp] > 1 ? absl::StrCat(", ", at(Axis::kEp)) : "";
   std::string text = absl::StrCat("rank at ", at(Axis::kPp), ", ", at(Axis::kDp), ", ", at(Axis::kCp), ", ",
-                                  at(Axis::kTp), "\n");
+                                  at(Axis::kTp), of_experts, "\n");
   for (size_t c = 0; c < chunks.size(); ++c) {
     const std::string which = chunks.size() > 1 ? absl::StrCat(" of chunk ", c) : std::string();
     absl::StrAppend(&text, "\n== program", which, " of one micro-batch (layouts: dp.cp.tp)\n",

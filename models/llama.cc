@@ -57,16 +57,18 @@ Tensor Llama::Attend(const std::string& name, Tensor x, const Batch& batch) cons
 }
 
 Tensor Llama::FeedForward(const std::string& block, Tensor x, const Batch&) const {
-  Recorder& recorder = x.recorder();
-  const std::string name = block + ".mlp";
-  const Tensor in = FromStream(x);
-  const int64_t d = hidden_size(), f = config_.intermediate_size();
+  return ToStream(GatedUnit(block + ".mlp", FromStream(x), config_.intermediate_size()), x);
+}
+
+Tensor Llama::GatedUnit(const std::string& name, Tensor in, int64_t width) const {
+  Recorder& recorder = in.recorder();
+  const int64_t d = hidden_size();
   const Tensor w_gate_up =
-      recorder.Parameters({Matrix(name + ".gate_proj.weight", f, d, 0, kInitialDeviation),
-                           Matrix(name + ".up_proj.weight", f, d, 0, kInitialDeviation)});
+      recorder.Parameters({Matrix(name + ".gate_proj.weight", width, d, 0, kInitialDeviation),
+                           Matrix(name + ".up_proj.weight", width, d, 0, kInitialDeviation)});
   const Tensor w_down =
-      recorder.Parameters({Matrix(name + ".down_proj.weight", d, f, 1, ResidualDeviation())});
-  return ToStream(Linear(SwiGlu(Linear(in, w_gate_up)), w_down), x);
+      recorder.Parameters({Matrix(name + ".down_proj.weight", d, width, 1, ResidualDeviation())});
+  return Linear(SwiGlu(Linear(in, w_gate_up)), w_down);
 }
 
 Tensor Llama::FinalNorm(Tensor x) const {

@@ -28,6 +28,8 @@ class Llama : public Model {
  protected:
   // The feed-forward of block `block` ("model.layers.0"), from the normalised stream to what is added to it.
   virtual Tensor FeedForward(const std::string& block, Tensor x, const Batch& batch) const;
+  // A SwiGLU of `width` columns over `in`, as it is read from the stream: Partial on tp.
+  Tensor GatedUnit(const std::string& name, Tensor in, int64_t width) const;
   // The initial deviation of matrices that write to the stream.
   double ResidualDeviation() const;
   const ModelConfig& config() const { return config_; }

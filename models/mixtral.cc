@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "models/layers.h"
 #include "runtime/ops/activation.h"
+#include "runtime/ops/elementwise.h"
 #include "runtime/ops/expert_exchange.h"
 #include "runtime/ops/grouped_linear.h"
 #include "runtime/ops/linear.h"
@@ -56,12 +57,17 @@ Tensor Mixtral::FeedForward(const std::string& block, Tensor x, const Batch& bat
     recorder.AuxiliaryRoot(RouterLoss(logits, counts, batch.sequence_length, balance, z));
   }
   const Groups groups = GroupByExpert(FromStream(routing.experts), config().num_local_experts());
-  const Tensor rows = PermuteRows(FromStream(x), groups);
+  const Tensor in = FromStream(x);
+  const Tensor rows = PermuteRows(in, groups);
   const ExpertRows here = DispatchRows(rows, groups.offsets, config().num_experts_per_tok());
   const Tensor hidden = SwiGlu(GroupedLinear(here.rows, GateUp(name, recorder), here.offsets), here.offsets);
   const Tensor out = GroupedLinear(hidden, Down(name, recorder), here.offsets);
   const Tensor returned = ReturnRows(out, here, rows.shape()[0]);
-  return ToStream(CombineRows(returned, FromStream(routing.weights), groups), x);
+  Tensor combined = CombineRows(returned, FromStream(routing.weights), groups);
+  if (const int64_t shared = config().num_shared_experts(); shared > 0) {
+    combined = combined + GatedUnit(name + ".shared_experts", in, shared * config().intermediate_size());
+  }
+  return ToStream(combined, x);
 }
 
 }  // namespace trireme

@@ -9,7 +9,8 @@ namespace trireme {
 
 // Mixtral: LLaMA with a mixture of experts in place of the feed-forward. A softmax router sends each token to
 // its k best of E SwiGLU experts; no token is dropped. Source: arXiv:2401.04088. Parameter names: Hugging
-// Face MixtralForCausalLM.
+// Face MixtralForCausalLM. Shared experts, which every token goes to with weight one, are one unit as wide as
+// all of them (arXiv:2401.06066 section 3.2), and on every rank of ep; Hugging Face's Mixtral has none.
 class Mixtral : public Llama {
  public:
   using Llama::Llama;

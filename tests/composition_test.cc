@@ -47,6 +47,7 @@ const Feature kFeatures[] = {
     {"accumulation", {}, {{"train.micro_batch", "1"}}},
     {"tied embeddings", {}, {{"model.tie_word_embeddings", "true"}}},
     {"ep", {{1, 2, 1, 1}}, {{"mesh.ep", "2"}}, true},
+    {"shared experts", {}, {{"model.num_shared_experts", "2"}}, true},
     {"dropout", {}, {{"model.dropout", "0.1"}}},
 };
 

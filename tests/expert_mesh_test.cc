@@ -110,6 +110,11 @@ TEST(ExpertMeshTest, ExpertsDealtOutOverStagesAndTensorRanksTrainAlike) {
       {"mesh.dp=4", "mesh.ep=2", "mesh.tp=2", "train.micro_batch=1", "parallel.sequence_parallel=true"},
       experts);
 }
+TEST(ExpertMeshTest, SharedExpertsReachTheLossAndTrainAlike) {
+  const Overrides shared = {"model.num_local_experts=4", "model.num_shared_experts=2"};
+  ExpectEqualsOneRank({"mesh.dp=2", "mesh.ep=2", "mesh.tp=2", "train.micro_batch=1"}, shared);
+  EXPECT_NE(Train({"mesh.dp=1", "model.num_shared_experts=2"}).losses[0], Train({"mesh.dp=1"}).losses[0]);
+}
 TEST(ExpertMeshTest, RanksWhoseExpertsNobodyChoosesTrainAlike) {
   // Of 32 experts, most are empty in a micro-batch of one short sequence; so are some ranks' of eight.
   ExpectEqualsOneRank(
