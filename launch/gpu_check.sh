@@ -14,13 +14,13 @@ usage: launch/gpu_check.sh [--build FOLDER] [--output FOLDER] [--minutes N] [--o
   --output FOLDER  where reports go (default runs/gpu_check); report.json holds everything
   --minutes N      end within so many minutes (default 8)
   --only PART      run this part; may be repeated (default: all of them)
-Parts: ops attention training kernels gpt2 llama pytorch_gpt2 pytorch_llama memcheck racecheck synccheck
+Parts: words ops attention training kernels gpt2 llama pytorch_gpt2 pytorch_llama memcheck racecheck synccheck
 A part that fails, or whose program is not on this machine, does not stop the others. Exit status: 0 all parts passed or
 could not run here, 1 one failed, 77 there is no GPU, 69 a library of NVIDIA's is missing.
 TEXT
 }
 
-all_parts="ops attention training kernels gpt2 llama pytorch_gpt2 pytorch_llama memcheck racecheck synccheck"
+all_parts="words ops attention training kernels gpt2 llama pytorch_gpt2 pytorch_llama memcheck racecheck synccheck"
 build=""
 output=runs/gpu_check
 minutes=8
@@ -172,6 +172,7 @@ pytorch() {
 }
 
 # What matters most comes first, in case that time runs out.
+tests words 30 'PrimitivesTest*:MemoryTest*:HopperTest*'
 tests ops 90 '*EmulatedKernel*'
 tests attention 60 'AttentionCudaTest*'
 tests training 60 '*EmulatedTraining*:*EmulatedBenchmark*'

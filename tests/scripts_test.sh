@@ -236,13 +236,13 @@ stand_in "$scratch/python/python3" <<<'exit 1'
 runs check FAKE=no_gpu
 expects "gpu_check.sh says that there is no GPU, with a status of its own" 77 "no GPU: cuda_tests: skipped: there is no driver"
 runs check FAKE=none PATH="$scratch/python:$PATH"
-expects "gpu_check.sh passes where all parts do" 0 "11 parts passed or not here, 0 failed"
+expects "gpu_check.sh passes where all parts do" 0 "12 parts passed or not here, 0 failed"
 expects "gpu_check.sh says what cannot run there" 0 "python3 has no torch"
 expects "gpu_check.sh prints what a step reaches" 0 "gpt2      500000 tokens/s, 40.0 %"
 runs grep -c '"part": ' "$scratch/check/report.json"
-expects "gpu_check.sh writes every part into the report" 0 11
+expects "gpu_check.sh writes every part into the report" 0 12
 runs check FAKE=broken PATH="$scratch/python:$PATH"
-expects "gpu_check.sh fails where one part does" 1 "10 parts passed or not here, 1 failed"
+expects "gpu_check.sh fails where one part does" 1 "11 parts passed or not here, 1 failed"
 expects "gpu_check.sh goes on behind a part that failed" 1 "llama     500000 tokens/s"
 runs env FAKE=slow "$bundle/launch/gpu_check.sh" --output "$scratch/check" --only gpt2 --only nothing
 expects "gpu_check.sh refuses a part that does not exist" 64 'no part "nothing"'
@@ -256,7 +256,7 @@ touch "$scratch/wheels/nvidia/cublas/lib/libcublasLt.so.99"
 stand_in "$scratch/loader/ldd" <<<'[[ "${LD_LIBRARY_PATH-}" == *wheels* ]] || echo "libcublasLt.so.99 => not found"'
 stand_in "$scratch/loader/python3" <<<"[[ \"\$2\" == *sys.path* ]] && echo '$scratch/wheels'"
 runs check FAKE=none PATH="$scratch/loader:$PATH"
-expects "gpu_check.sh finds libraries in the wheels of Python packages" 0 "11 parts passed or not here, 0 failed"
+expects "gpu_check.sh finds libraries in the wheels of Python packages" 0 "12 parts passed or not here, 0 failed"
 
 printf '%d passed, %d failed\n' "$passed" "$failed"
 ((failed == 0))

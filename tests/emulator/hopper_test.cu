@@ -23,6 +23,15 @@ float FromBf16(bf16 x) {
 }
 using product::SmallMatrix;
 
+class HopperTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    int major = 0;
+    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
+    if (major != 9) GTEST_SKIP() << "this GPU has neither wgmma nor TMA";
+  }
+};
+
 constexpr int kBoxRows = 16;
 
 // Loads a box, writes out the raw tile, and stores it elsewhere.
@@ -52,7 +61,7 @@ MoveBox(GPU_GRID_CONSTANT const TensorMap from, GPU_GRID_CONSTANT const TensorMa
   }
 }
 
-TEST(HopperTest, TmaMovesSwizzledBoxesAndFillsWithZeros) {
+TEST_F(HopperTest, TmaMovesSwizzledBoxesAndFillsWithZeros) {
   const int rows = 37;
   const int columns = 152;
   const std::vector<bf16> values = SmallMatrix(rows * columns, 1);
@@ -151,7 +160,7 @@ void TestMultiplyOnce() {
   }
 }
 
-TEST(HopperTest, WgmmaMultipliesTilesOfBothMajors) {
+TEST_F(HopperTest, WgmmaMultipliesTilesOfBothMajors) {
   InEveryOrder([] {
     TestMultiplyOnce<64, Major::kK, Major::kK>();
     TestMultiplyOnce<128, Major::kK, Major::kK>();
@@ -163,7 +172,7 @@ TEST(HopperTest, WgmmaMultipliesTilesOfBothMajors) {
   });
 }
 
-TEST(HopperTest, WgmmaTakesAFromRegisters) {
+TEST_F(HopperTest, WgmmaTakesAFromRegisters) {
   InEveryOrder([] {
     TestMultiplyOnce<64, Major::kK, Major::kK, true>();
     TestMultiplyOnce<128, Major::kK, Major::kMN, true>();
@@ -171,7 +180,7 @@ TEST(HopperTest, WgmmaTakesAFromRegisters) {
   });
 }
 
-TEST(HopperTest, AWarpSpecialisedProductIsRight) {
+TEST_F(HopperTest, AWarpSpecialisedProductIsRight) {
   InEveryOrder([] {
     for (const ProductShape& shape :
          {ProductShape{200, 136, 328}, ProductShape{64, 128, 64}, ProductShape{1, 8, 8}})
