@@ -152,6 +152,7 @@ void Executor::RunCollective(const BoundOp& op) {
       break;
     case OpKind::kDispatchRows:
     case OpKind::kReturnRows:
+      CHECK(device_.is_host()) << "the host reads the offsets of the rows";
       ticket = row_exchange_.StartRows(*communicator, in, out, op.inputs[1], op.inputs[2],
                                        op.op->kind == OpKind::kReturnRows);
       break;

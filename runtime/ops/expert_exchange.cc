@@ -7,11 +7,13 @@
 namespace trireme {
 namespace {
 
-const Attributes kAlongEp = {{"axis", static_cast<int64_t>(Axis::kEp)}};
+Attributes AlongEp() {
+  return {{"axis", static_cast<int64_t>(Axis::kEp)}};
+}
 
 // An exchange is linear: a sum over tp may follow it.
 Tensor Exchange(OpKind kind, Tensor rows, Tensor sent_offsets, Tensor received_offsets, ResultSpec result) {
-  return rows.recorder().Record1(kind, {rows, sent_offsets, received_offsets}, std::move(result), kAlongEp);
+  return rows.recorder().Record1(kind, {rows, sent_offsets, received_offsets}, std::move(result), AlongEp());
 }
 
 }  // namespace
@@ -30,7 +32,7 @@ ExpertRows DispatchRows(Tensor rows, Tensor offsets, int64_t k) {
   const Layout of_offsets = offsets.layout().With(Axis::kEp, {Placement::Kind::kVarying, 0});
   const Tensor received_offsets =
       recorder.Record1(OpKind::kExchangeOffsets, {offsets},
-                       {"rows.received", DType::kI32, {ranks, own + 1}, of_offsets}, kAlongEp);
+                       {"rows.received", DType::kI32, {ranks, own + 1}, of_offsets}, AlongEp());
   const Tensor own_offsets = recorder.Record1(OpKind::kReceivedOffsets, {received_offsets},
                                               {"rows.offsets", DType::kI32, {own + 1}, of_offsets});
   const int64_t bound = ranks * (rows.shape()[0] / k) * std::min(k, own);
