@@ -76,6 +76,9 @@ if [[ "$all" == --all ]]; then
         check "gpt2 dp=$dp tp=$tp pp=$pp, gpipe, full recompute" mesh_case tiny_gpt2 $dp $tp $pp "${gpt2[@]}" \
           --set pipeline.schedule=gpipe --set parallel.recompute=full --set parallel.zero_stage=0
         ((dp > 1)) && check "gpt2 dp=$dp tp=$tp pp=$pp, ZeRO 3" mesh_case tiny_gpt2 $dp $tp $pp "${gpt2[@]}" --set parallel.zero_stage=3
+        ((pp > 1 && pp < 8)) && check "gpt2 dp=$dp tp=$tp pp=$pp, interleaved" mesh_case tiny_gpt2 $dp $tp $pp "${gpt2[@]}" \
+          --set pipeline.schedule=interleaved --set pipeline.virtual_stages=2
+        ((pp > 1 && pp < 8)) && check "gpt2 dp=$dp tp=$tp pp=$pp, zb-v" mesh_case tiny_gpt2 $dp $tp $pp "${gpt2[@]}" --set pipeline.schedule=zb-v
         ((tp > 1)) || continue
         check "llama dp=$dp tp=$tp pp=$pp, sequence parallel" mesh_case tiny_llama $dp $tp $pp "${llama[@]}" \
           --set parallel.sequence_parallel=true
@@ -93,6 +96,9 @@ else
     --set parallel.zero_stage=0 --set parallel.recompute=selective
   check "llama dp=4, ZeRO 2" mesh_case tiny_llama 4 1 1 "${llama[@]}" --set parallel.zero_stage=2
   check "gpt2 dp=2 tp=2 pp=2, ZeRO 3" mesh_case tiny_gpt2 2 2 2 "${gpt2[@]}" --set parallel.zero_stage=3
+  check "gpt2 dp=2 pp=3, interleaved" mesh_case tiny_gpt2 2 1 3 "${gpt2[@]}" --set pipeline.schedule=interleaved --set pipeline.virtual_stages=2
+  check "llama tp=2 pp=2, zb-h1" mesh_case tiny_llama 1 2 2 "${llama[@]}" --set pipeline.schedule=zb-h1
+  check "gpt2 dp=2 pp=4, zb-v" mesh_case tiny_gpt2 2 1 4 "${gpt2[@]}" --set pipeline.schedule=zb-v
   check "gpt2 tp=2 pp=2, sequence parallel" mesh_case tiny_gpt2 1 2 2 "${gpt2[@]}" --set parallel.sequence_parallel=true
 fi
 
@@ -107,12 +113,12 @@ moving_run() {
   train $run tiny_llama 4 "${llama[@]}" --set mesh.tp=2 --set mesh.dp=2 --set train.steps=7 --set train.micro_batch=1 \
     --set parallel.sequence_parallel=true &&
     train $run tiny_llama 6 "${llama[@]}" --set mesh.pp=3 --set mesh.dp=2 --set train.steps=13 --set train.micro_batch=2 \
-      --set parallel.zero_stage=3 &&
+      --set parallel.zero_stage=3 --set pipeline.schedule=zb-v &&
     grep -q "resumed at step 7" "$work/$run.log" &&
     train $run tiny_llama 1 "${llama[@]}" --resume required &&
     same_losses $run tiny_llama-reference
 }
-check "a run that moves from dp 2 x tp 2 to dp 2 x pp 3 with ZeRO 3 to one rank" moving_run
+check "a run that moves from dp 2 x tp 2 to dp 2 x pp 3 with ZeRO 3 and zb-v to one rank" moving_run
 
 # Its experts dealt out anew each time.
 moving_experts() {
