@@ -59,7 +59,7 @@ std::string NameOf(const Program& chunk, const Bucket& bucket, int segment) {
 
 bool Bucket::CountsAt(const AxisSizes& coordinate) const {
   for (Axis axis : kAllAxes) {
-    if (same_over.Contains(axis) && coordinate[axis] != 0) return false;
+    if (same_over.Contains(axis) && coordinate.of[static_cast<int>(axis)] != 0) return false;
   }
   return !tied || coordinate[Axis::kPp] == 0;
 }
