@@ -2,6 +2,7 @@
 #ifndef TRIREME_RUNTIME_AXIS_H_
 #define TRIREME_RUNTIME_AXIS_H_
 
+#include <algorithm>
 #include <array>
 
 namespace trireme {
@@ -30,7 +31,8 @@ struct AxisSizes {
 
   constexpr int operator[](Axis axis) const {
     if (axis == Axis::kEp) return ep;
-    if (axis == Axis::kEdp) return (*this)[Axis::kDp] * (*this)[Axis::kCp] / ep;
+    // Of coordinates ep may be 0; they have no edp of their own.
+    if (axis == Axis::kEdp) return (*this)[Axis::kDp] * (*this)[Axis::kCp] / std::max(ep, 1);
     return of[static_cast<int>(axis)];
   }
   // edp follows from the others, and cannot be set.
