@@ -47,7 +47,7 @@ std::string Text(const char* classes, double x, double y, const std::string& tex
                          absl::StrReplaceAll(text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}}));
 }
 
-std::string Box(const TimedWork& timed, double y) {
+std::string BoxOf(const TimedWork& timed, double y) {
   const double x = kLeft + timed.begin * kUnit, width = (timed.end - timed.begin) * kUnit - 1;
   const std::string classes = absl::StrCat(ClassOf(timed.work), timed.work.chunk % 2 == 1 ? " odd" : "");
   std::string box = absl::StrCat(Rectangle(classes, x, y, width, kBox), "><title>", ToString(timed.work),
@@ -91,7 +91,7 @@ std::string ScheduleSvg(const PipelineSimulation& simulation, const std::string&
     const double y = kTop + kRow * static_cast<double>(stage);
     absl::StrAppend(&svg, Text("ink", kMargin, y + kBox - 6, absl::StrCat("stage ", stage)),
                     Rectangle("idle", kLeft, y, span, kBox), "/>\n");
-    for (const TimedWork& timed : simulation.timeline[stage]) svg += Box(timed, y);
+    for (const TimedWork& timed : simulation.timeline[stage]) svg += BoxOf(timed, y);
   }
   return svg + "</svg>\n";
 }

@@ -11,7 +11,8 @@ double PublishedBubble(ScheduleKind kind, int num_stages, int virtual_stages, in
     case ScheduleKind::kGPipe:
       return (p - 1) / (m + p - 1);
     case ScheduleKind::kInterleaved: {
-      const double whole_groups = (num_micro_batches + num_stages - 1) / num_stages * num_stages;
+      const int groups = (num_micro_batches + num_stages - 1) / num_stages;
+      const double whole_groups = groups * num_stages;
       return 1 - v * m / (v * whole_groups + p - 1);
     }
     case ScheduleKind::kZeroBubbleH1:

@@ -19,6 +19,8 @@ struct View {
   T* as() const {
     return static_cast<T*>(data);
   }
+  // Where row `index` of a matrix begins.
+  char* row(int64_t index) const { return static_cast<char*>(data) + index * shape[1] * SizeOf(dtype); }
 };
 
 struct KernelArguments {

@@ -3,13 +3,6 @@
 #include <glog/logging.h>
 
 namespace trireme {
-namespace {
-
-char* RowOf(const View& x, int64_t row) {
-  return static_cast<char*>(x.data) + row * x.shape[1] * SizeOf(x.dtype);
-}
-
-}  // namespace
 
 Communicator::Ticket RowExchange::StartOffsets(Communicator& ep, const View& offsets, const View& received) {
   const int64_t own = received.shape[1] - 1;
@@ -36,7 +29,7 @@ Communicator::Ticket RowExchange::StartRows(Communicator& ep, const View& from, 
   for (int peer = 0; peer < ep.size(); ++peer) {
     for (int64_t e = peer * own; e < (peer + 1) * own; ++e) {
       const int64_t rows = sent[e + 1] - sent[e];
-      if (rows > 0) here_.push_back({RowOf(at_home, sent[e]), rows * cols, peer});
+      if (rows > 0) here_.push_back({at_home.row(sent[e]), rows * cols, peer});
     }
   }
   // At an expert the ranks follow each other.
@@ -45,7 +38,7 @@ Communicator::Ticket RowExchange::StartRows(Communicator& ep, const View& from, 
     for (int peer = 0; peer < ep.size(); ++peer) {
       const int32_t* of_peer = received + peer * (own + 1) + e;
       const int64_t rows = of_peer[1] - of_peer[0];
-      if (rows > 0) there_.push_back({RowOf(at_experts, place), rows * cols, peer});
+      if (rows > 0) there_.push_back({at_experts.row(place), rows * cols, peer});
       place += rows;
     }
   }

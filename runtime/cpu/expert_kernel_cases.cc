@@ -70,7 +70,10 @@ KernelCase GroupByExpertCase(int64_t t, int64_t e, int64_t k) {
 
 KernelCase ReceivedOffsetsCase(int64_t ranks, int64_t experts) {
   std::vector<double> offsets;
-  for (int64_t i = 0; i < ranks * (experts + 1); ++i) offsets.push_back(static_cast<double>(i * i / 7));
+  for (int64_t i = 0; i < ranks * (experts + 1); ++i) {
+    const int64_t offset = i * i / 7;
+    offsets.push_back(static_cast<double>(offset));
+  }
   return NewCase(OpKind::kReceivedOffsets, {}, {{Role::kI32, {ranks, experts + 1}, offsets}},
                  {{Role::kI32, {experts + 1}}});
 }

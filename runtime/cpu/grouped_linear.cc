@@ -33,18 +33,14 @@ GemmSpec WeightGradSpec(absl::Span<const View> inputs, int64_t rows, bool accumu
           .num_threads = num_threads};
 }
 
-char* RowOf(const View& x, int64_t row) {
-  return static_cast<char*>(x.data) + row * x.shape[1] * SizeOf(x.dtype);
-}
-
 void ByWeights(const KernelArguments& a, bool transpose) {
   const int32_t* offsets = a.inputs[2].as<int32_t>();
   const int64_t experts = a.inputs[2].shape[0] - 1, n = a.inputs[1].shape[0] / experts;
   for (int64_t e = 0; e < experts; ++e) {
     for (int64_t row = offsets[e]; row < offsets[e + 1];) {
       const auto rows = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(offsets[e + 1] - row)));
-      Gemm(ByWeightsSpec(a.inputs, a.outputs, transpose, rows, a.num_threads), RowOf(a.inputs[0], row),
-           RowOf(a.inputs[1], e * n), nullptr, RowOf(a.outputs[0], row), a.workspace);
+      Gemm(ByWeightsSpec(a.inputs, a.outputs, transpose, rows, a.num_threads), a.inputs[0].row(row),
+           a.inputs[1].row(e * n), nullptr, a.outputs[0].row(row), a.workspace);
       row += rows;
     }
   }
@@ -82,12 +78,12 @@ void GroupedLinearWeightGradFast(const KernelArguments& a) {
   for (int64_t e = 0; e < experts; ++e) {
     bool accumulate = a.accumulate;
     if (offsets[e] == offsets[e + 1] && !accumulate) {
-      std::fill_n(reinterpret_cast<float*>(RowOf(dw, e * n)), n * dw.shape[1], 0.0f);
+      std::fill_n(reinterpret_cast<float*>(dw.row(e * n)), n * dw.shape[1], 0.0f);
     }
     for (int64_t row = offsets[e]; row < offsets[e + 1];) {
       const auto rows = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(offsets[e + 1] - row)));
-      Gemm(WeightGradSpec(a.inputs, rows, accumulate, a.num_threads), RowOf(a.inputs[0], row),
-           RowOf(a.inputs[1], row), nullptr, RowOf(dw, e * n), a.workspace);
+      Gemm(WeightGradSpec(a.inputs, rows, accumulate, a.num_threads), a.inputs[0].row(row),
+           a.inputs[1].row(row), nullptr, dw.row(e * n), a.workspace);
       row += rows;
       accumulate = true;
     }
