@@ -66,6 +66,28 @@ void CheckTensorAxis(const ModelConfig& model, int64_t tp, ConfigErrors* errors)
   }
 }
 
+// Context parallelism by all-to-all: cp cuts the heads that tp leaves a rank.
+void CheckContextAxis(const Config& config, ConfigErrors* errors) {
+  const int64_t cp = config.mesh().cp(), tp = config.mesh().tp();
+  const ModelConfig& model = config.model();
+  if (config.parallel().context_form() == "ring") {
+    errors->Add("parallel.context_form", "ring", "is not in this version; use all_to_all, or mesh.cp 1");
+    return;
+  }
+  const struct {
+    const char* name;
+    int64_t size;
+  } heads[] = {{"num_attention_heads", model.num_attention_heads()},
+               {"num_key_value_heads", model.num_key_value_heads()}};
+  const int64_t common = std::gcd(model.num_attention_heads(), model.num_key_value_heads());
+  for (const auto& part : heads) {
+    if (part.size % (cp * tp) == 0 || common % tp != 0) continue;
+    errors->Add("mesh.cp", absl::StrCat(cp),
+                absl::StrCat(part.name, " ", part.size, " is not divisible by mesh.cp x mesh.tp, ", cp * tp,
+                             ", as context_form all_to_all needs; use ", DivisorsInWords(common / tp)));
+  }
+}
+
 // Experts are dealt out to the ranks of ep, which fold those of dp x cp.
 void CheckExpertAxis(const Config& config, ConfigErrors* errors) {
   const int64_t ep = config.mesh().ep(), replicas = config.mesh().dp() * config.mesh().cp();
@@ -99,14 +121,22 @@ void SetMicroBatch(int64_t dp, TrainConfig* train, ConfigErrors* errors) {
   }
 }
 
-// Sequence parallelism cuts the tokens of a micro-batch into tp equal parts.
-void CheckTokensOverTensorAxis(const TrainConfig& train, int64_t tp, ConfigErrors* errors) {
+// Context parallelism cuts the tokens of a micro-batch into cp equal parts, sequence parallelism each of
+// these into tp.
+void CheckTokens(const Config& config, ConfigErrors* errors) {
+  const TrainConfig& train = config.train();
   const int64_t tokens = train.micro_batch() * train.sequence_length();
-  if (tokens % tp == 0) return;
-  errors->Add("parallel.sequence_parallel", "true",
-              absl::StrCat("the ", tokens, " tokens of a micro-batch (train.micro_batch ",
-                           train.micro_batch(), " x train.sequence_length ", train.sequence_length(),
-                           ") are not divisible by mesh.tp ", tp, "; change one of them, or use false"));
+  const int64_t cp = config.mesh().cp(), tp = config.mesh().tp();
+  const std::string found =
+      absl::StrCat("the ", tokens, " tokens of a micro-batch (train.micro_batch ", train.micro_batch(),
+                   " x train.sequence_length ", train.sequence_length(), ") are not divisible by ");
+  if (tokens % cp != 0) {
+    errors->Add("mesh.cp", absl::StrCat(cp), absl::StrCat(found, "it; change one of them"));
+  } else if (config.parallel().sequence_parallel() && tokens / cp % tp != 0) {
+    const std::string by_cp = cp > 1 ? absl::StrCat("mesh.cp ", cp, " x ") : std::string();
+    errors->Add("parallel.sequence_parallel", "true",
+                absl::StrCat(found, by_cp, "mesh.tp ", tp, "; change one of them, or use false"));
+  }
 }
 
 // Every chunk of every stage has a block. A stage of zb-v has two chunks, whatever virtual_stages is.
@@ -130,15 +160,11 @@ absl::Status ResolveMesh(Config* config, int num_ranks) {
   MeshConfig* mesh = resolved.mutable_mesh();
   SetAxes(num_ranks, mesh, &errors);
   CheckTensorAxis(resolved.model(), mesh->tp(), &errors);
-  if (resolved.model().architecture() == "mixtral" && mesh->cp() > 1) {
-    errors.Add("mesh.cp", absl::StrCat(mesh->cp()), "the router of mixtral sees whole sequences; use 1");
-  }
+  if (mesh->cp() > 1) CheckContextAxis(resolved, &errors);
   if (mesh->has_dp()) CheckExpertAxis(resolved, &errors);
   CheckLayers(resolved, &errors);
   if (mesh->has_dp()) SetMicroBatch(mesh->dp(), resolved.mutable_train(), &errors);
-  if (resolved.parallel().sequence_parallel() && resolved.train().has_micro_batch()) {
-    CheckTokensOverTensorAxis(resolved.train(), mesh->tp(), &errors);
-  }
+  if (resolved.train().has_micro_batch()) CheckTokens(resolved, &errors);
   const absl::Status status = errors.ToStatus();
   if (status.ok()) *config = std::move(resolved);
   return status;

@@ -82,6 +82,27 @@ TEST(ResolveMeshTest, SequenceParallelRanksNeedEqualShares) {
             "train.sequence_length 5) are not divisible by mesh.tp 4; change one of them, or use false");
 }
 
+TEST(ResolveMeshTest, ContextAxisMustDivideHeadsAndTokens) {
+  const FieldTexts eight = {{"mesh.cp", "8"}, {"parallel.context_form", "\"all_to_all\""}};
+  EXPECT_EQ(Errors(eight, 8),
+            "mesh.cp: 8: num_key_value_heads 4 is not divisible by mesh.cp x mesh.tp, 8, as context_form "
+            "all_to_all needs; use 1, 2 or 4");
+  FieldTexts four = eight;
+  four["mesh.cp"] = "4";
+  EXPECT_EQ(Errors(four, 8), "");
+  four["mesh.tp"] = "2";
+  EXPECT_EQ(Errors(four, 8),
+            "mesh.cp: 4: num_key_value_heads 4 is not divisible by mesh.cp x mesh.tp, 8, as context_form "
+            "all_to_all needs; use 1 or 2");
+  four = {{"mesh.cp", "4"},
+          {"parallel.context_form", "\"all_to_all\""},
+          {"train.sequence_length", "5"},
+          {"train.micro_batch", "2"}};
+  EXPECT_EQ(Errors(four, 4),
+            "mesh.cp: 4: the 10 tokens of a micro-batch (train.micro_batch 2 x train.sequence_length 5) are "
+            "not divisible by it; change one of them");
+}
+
 TEST(ResolveMeshTest, EveryStageNeedsABlock) {
   EXPECT_EQ(Errors({{"mesh.pp", "6"}}, 6),
             "mesh.pp: 6: more stages than model.num_hidden_layers 5; use at most 5");

@@ -115,7 +115,6 @@ struct NotOffered {
 };
 
 constexpr NotOffered kNotOffered[] = {
-    {"mesh.cp", 1, "context parallelism is not in this version; use 1"},
     {"numerics.mesh_invariant_sum", 0, "mesh-invariant sums are not in this version; use false"},
 };
 

@@ -44,7 +44,8 @@ ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose 
           .precision = plan.precision,
           .recompute = RecomputeOf(config),
           .splits_backward = SplitsBackward(ScheduleNamed(config.pipeline().schedule())),
-          .sequence_parallel = config.parallel().sequence_parallel()};
+          .sequence_parallel = config.parallel().sequence_parallel(),
+          .context_form = ContextForm::kAllToAll};
 }
 
 std::vector<std::unique_ptr<Program>> RecordChunks(const Config& config, const RankPlan& plan,

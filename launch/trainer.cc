@@ -37,7 +37,7 @@ Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
   losses_ = static_cast<double*>(
       device.AllocateHost(batch.num_micro_batches * static_cast<int64_t>(sizeof(double))));
   factors_ = static_cast<double*>(device.AllocateHost(kNumStepFactors * sizeof(double)));
-  loss_table_.resize(batch.num_micro_batches * batch.num_replicas);
+  loss_table_.resize(batch.num_micro_batches * batch.num_replicas * plan.mesh[Axis::kCp]);
   const int64_t tokens = batch.micro_batch * batch.sequence_length;
   for (int64_t t = 0; t < tokens; ++t) {
     positions_.push_back(static_cast<int32_t>(t % batch.sequence_length));
@@ -123,8 +123,11 @@ void Trainer::Fill(const Program& program, const KeptSamples& samples,
                        : value.name == "stream_positions" ? static_cast<const void*>(positions_.data())
                        : value.name == "lo"               ? static_cast<const void*>(lo_.data())
                                                           : static_cast<const void*>(token_index_.data());
-    // Of what tp shards, this rank's rows.
-    const int64_t share = value.layout[Axis::kTp].is_shard() ? plan_.coordinate[Axis::kTp] : 0;
+    // Of what cp and tp shard, this rank's rows: cp's shares follow each other, each of so many of tp's.
+    int64_t share = 0;
+    for (Axis axis : {Axis::kCp, Axis::kTp}) {
+      if (value.layout[axis].is_shard()) share = share * plan_.mesh[axis] + plan_.coordinate[axis];
+    }
     device_.CopyToDevice(address, static_cast<const char*>(from) + share * value.size_bytes(),
                          value.size_bytes(), 0);
   }
@@ -150,15 +153,16 @@ double Trainer::EvaluateSum(const ReadSamples& read) {
   return LossSum();
 }
 
-// Each micro-batch's loss has one writer, so the sum over ranks only moves it; then all ranks add in the
-// order of the micro-batches of the global batch. The bits depend on the size of a micro-batch, not on how
-// many replicas share them.
+// Each rank's share of a micro-batch's loss has one writer, so the sum over ranks only moves it; then all
+// ranks add in the order of the micro-batches of the global batch. The bits depend on the size of a
+// micro-batch, and on cp, not on how many replicas share them.
 double Trainer::LossSum() {
   const BatchGeometry& batch = plan_.batch;
+  const int64_t cp = plan_.mesh[Axis::kCp];
   std::fill(loss_table_.begin(), loss_table_.end(), 0.0);
   if (plan_.has_loss() && plan_.coordinate[Axis::kTp] == 0) {
     for (int64_t m = 0; m < batch.num_micro_batches; ++m) {
-      loss_table_[m * batch.num_replicas + batch.replica] = losses_[m];
+      loss_table_[(m * batch.num_replicas + batch.replica) * cp + plan_.coordinate[Axis::kCp]] = losses_[m];
     }
   }
   mesh_.world().AllReduce(loss_table_.data(), loss_table_.data(), static_cast<int64_t>(loss_table_.size()),

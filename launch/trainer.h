@@ -83,7 +83,7 @@ class Trainer {
   std::unique_ptr<Executor> evaluation_;
   double* losses_ = nullptr;        // of this rank's micro-batches
   double* factors_ = nullptr;       // the last step's, [kNumStepFactors]
-  std::vector<double> loss_table_;  // of all micro-batches of the mesh, each with one writer
+  std::vector<double> loss_table_;  // of each micro-batch and rank of cp; each has one writer
   std::vector<KeptSamples> kept_;   // of the step's micro-batches
   int num_kept_ = 0;
   std::vector<int32_t> positions_;  // of a micro-batch's tokens

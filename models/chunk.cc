@@ -11,6 +11,10 @@
 namespace trireme {
 namespace {
 
+Placement LayoutOfLo(const ChunkSpec& spec) {
+  return spec.mesh[Axis::kCp] > 1 ? kInvariant : Shard(0);
+}
+
 Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
   const Shape tokens = {spec.tokens()}, stream_tokens = {spec.stream_tokens()};
   const Layout layout = StreamLayout(false);
@@ -20,13 +24,17 @@ Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
     batch.targets = recorder.Input("targets", DType::kI32, tokens, layout);
   }
   batch.positions = recorder.Input("positions", DType::kI32, tokens, layout);
-  batch.lo = recorder.Input("lo", DType::kI32, tokens, layout);
+  // A rank of cp serves the queries of all tokens, with a part of the heads.
+  batch.lo =
+      recorder.Input("lo", DType::kI32, {spec.replica_tokens()}, layout.With(Axis::kCp, LayoutOfLo(spec)));
   batch.stream_positions = batch.positions;
   if (spec.sequence_parallel) {
     batch.stream_positions = recorder.Input("stream_positions", DType::kI32, stream_tokens, spec.stream());
   }
   batch.token_index = recorder.Input("token_index", DType::kI64, stream_tokens, spec.stream());
+  batch.sequences = spec.sequences;
   batch.sequence_length = spec.sequence_length;
+  batch.context_form = spec.context_form;
   batch.trains = spec.purpose == ChunkSpec::Purpose::kTrain;
   batch.mean_keys = (static_cast<double>(spec.sequence_length) + 1) / 2;
   return batch;

@@ -23,7 +23,7 @@ struct ChunkSpec {
   int end_block = 0;
   bool has_embedding = true;
   bool has_head = true;
-  int64_t sequences = 1;  // of a micro-batch, on this rank
+  int64_t sequences = 1;  // of a replica's micro-batch
   int64_t sequence_length = 1;
   AxisSizes mesh;
   Precision precision;
@@ -31,8 +31,12 @@ struct ChunkSpec {
   bool splits_backward = false;    // for a schedule that lets the weights' part wait
   bool sequence_parallel = false;  // the stream's tokens are sharded over tp; tp divides them
 
+  ContextForm context_form = ContextForm::kAllToAll;  // where cp is above 1; cp divides the tokens
+
   Layout stream() const { return StreamLayout(sequence_parallel); }
-  int64_t tokens() const { return sequences * sequence_length; }
+  // Those of a replica's micro-batch, and this rank's.
+  int64_t replica_tokens() const { return sequences * sequence_length; }
+  int64_t tokens() const { return replica_tokens() / mesh[Axis::kCp]; }
   // Those of the stream that this rank holds.
   int64_t stream_tokens() const { return sequence_parallel ? tokens() / mesh[Axis::kTp] : tokens(); }
 };

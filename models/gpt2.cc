@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "models/layers.h"
 #include "runtime/ops/activation.h"
-#include "runtime/ops/attention.h"
 #include "runtime/ops/dropout.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
@@ -72,7 +71,7 @@ Tensor Gpt2::Block(int index, Tensor x, const Batch& batch) const {
 
   const Tensor qkv =
       ColumnParallel(name + ".attn.c_attn", FromStream(Norm(name + ".ln_1", x)), 3 * d, {".q", ".k", ".v"});
-  const Tensor mixed = Attention(qkv, batch.lo, head_shape, batch.mean_keys);
+  const Tensor mixed = Attend(qkv, head_shape, batch);
   Tensor attention = ToStream(RowParallel(name + ".attn.c_proj", mixed, d), x);
   attention = Dropout(attention, batch.token_index, config_.dropout(), seed_, name + ".attn.dropout");
   const Tensor h = x + attention;

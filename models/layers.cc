@@ -1,5 +1,7 @@
 #include "models/layers.h"
 
+#include "runtime/ops/attention.h"
+#include "runtime/ops/head_exchange.h"
 #include "runtime/ops/redistribute.h"
 
 namespace trireme {
@@ -9,6 +11,14 @@ Tensor FromStream(Tensor x) {
 }
 Tensor ToStream(Tensor partial, Tensor stream) {
   return Redistribute(partial, Axis::kTp, stream.layout()[Axis::kTp]);
+}
+
+Tensor Attend(Tensor qkv, HeadShape heads, const Batch& batch) {
+  const int64_t cp = qkv.recorder().mesh()[Axis::kCp];
+  const HeadShape here = {heads.query_heads / cp, heads.key_heads / cp, heads.head_size};
+  const Tensor of_all_tokens = TokensToHeads(qkv, Axis::kCp, heads);
+  const Tensor out = Attention(of_all_tokens, batch.lo, here, batch.mean_keys);
+  return HeadsToTokens(out, Axis::kCp, {heads.query_heads, 0, heads.head_size});
 }
 
 Placement OnStream(Tensor stream) {

@@ -10,6 +10,8 @@
 
 #include <string>
 
+#include "models/model.h"
+#include "runtime/ops/rope.h"
 #include "runtime/recorder.h"
 
 namespace trireme {
@@ -27,6 +29,10 @@ inline Layout StreamLayout(bool sequence_parallel) {
 // `stream`: any value that lies as the stream does.
 Tensor FromStream(Tensor x);
 Tensor ToStream(Tensor partial, Tensor stream);
+
+// Attention of this rank's queries, whichever rank of cp has the keys that they see (ops/attention.h).
+//   qkv  [T, (H + 2K) A] of `heads`, positions embedded -> [T, H A]
+Tensor Attend(Tensor qkv, HeadShape heads, const Batch& batch);
 
 // How a parameter lies on tp that is used on the stream itself (a norm's gain): Invariant where tp's ranks
 // hold the same tokens, Replicate, and its gradient summed over tp, where each has tokens of its own.

@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "models/layers.h"
 #include "runtime/ops/activation.h"
-#include "runtime/ops/attention.h"
 #include "runtime/ops/dropout.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
@@ -53,7 +52,7 @@ Tensor Llama::Attend(const std::string& name, Tensor x, const Batch& batch) cons
   const Tensor w_out =
       recorder.Parameters({Matrix(name + ".o_proj.weight", d, h * a, 1, ResidualDeviation())});
   const Tensor qkv = Rope(Linear(x, w_qkv), batch.positions, heads, config_.rope_theta());
-  return Linear(Attention(qkv, batch.lo, heads, batch.mean_keys), w_out);
+  return Linear(trireme::Attend(qkv, heads, batch), w_out);
 }
 
 Tensor Llama::FeedForward(const std::string& block, Tensor x, const Batch&) const {

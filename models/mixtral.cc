@@ -52,8 +52,7 @@ Tensor Mixtral::FeedForward(const std::string& block, Tensor x, const Batch& bat
   const double balance = config().router_aux_loss_coef() / num_blocks();
   const double z = config().router_z_loss_coef() / num_blocks();
   if (batch.trains && (balance != 0 || z != 0)) {
-    const int64_t sequences = batch.positions.shape()[0] / batch.sequence_length;
-    const Tensor counts = CountChoices(routing.experts, config().num_local_experts(), sequences);
+    const Tensor counts = CountChoices(routing.experts, config().num_local_experts(), batch.sequences);
     recorder.AuxiliaryRoot(RouterLoss(logits, counts, batch.sequence_length, balance, z));
   }
   const Groups groups = GroupByExpert(FromStream(routing.experts), config().num_local_experts());

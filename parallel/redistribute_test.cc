@@ -8,6 +8,7 @@
 
 #include "parallel/thread_communicator.h"
 #include "runtime/autograd.h"
+#include "runtime/ops/head_exchange.h"
 #include "runtime/program_test_util.h"
 #include "runtime/random.h"
 
@@ -15,7 +16,8 @@ namespace trireme {
 namespace {
 
 constexpr int kRanks = 3;
-constexpr int64_t kRows = 6, kCols = 2;
+constexpr HeadShape kHeads = {6, 3, 1};  // where tokens are exchanged for heads
+constexpr int64_t kRows = 6, kCols = 12;
 
 // A value of one rank, made so that its placement is true: equal on all ranks where it should be.
 std::vector<double> Numbers(Placement placement, const char* name, const Shape& shape, int rank) {
@@ -36,6 +38,12 @@ struct Moved {
   std::vector<double> x[kRanks], y[kRanks], dx[kRanks], dy[kRanks];
 };
 
+Tensor MoveTo(Tensor x, Placement from, Placement to) {
+  if (to == Shard(1)) return TokensToHeads(x, Axis::kTp, kHeads);
+  if (from == Shard(1)) return HeadsToTokens(x, Axis::kTp, kHeads);
+  return Redistribute(x, Axis::kTp, to);
+}
+
 Moved Move(Placement from, Placement to) {
   Moved moved;
   std::mutex mutex;
@@ -46,10 +54,11 @@ Moved Move(Placement from, Placement to) {
     Program program;
     Recorder recorder(&program, mesh, {.compute = DType::kF64});
     recorder.BeginSegment("move", Region::kForward);
-    const Shape shape = {from.is_shard() ? kRows / kRanks : kRows, kCols};
+    Shape shape = {kRows, kCols};
+    if (from.is_shard()) shape[from.dim] /= kRanks;
     const Tensor x = recorder.Received("x", DType::kF64, shape, {kInvariant, from}, true);
     program.stage_input = x.id();
-    program.stage_output = Redistribute(x, Axis::kTp, to).id();
+    program.stage_output = MoveTo(x, from, to).id();
     Differentiate(recorder);
     ProgramRun run(program, {.mesh = mesh, .coordinate = coordinate, .tp = &world});
     const Value& dy = program.value(program.stage_output_gradient);
@@ -94,6 +103,8 @@ INSTANTIATE_TEST_SUITE_P(OfEveryMove, RedistributeTest,
                                          MoveCase{"PartialToInvariant", kPartial, kInvariant},
                                          MoveCase{"ShardToReplicate", Shard(0), kReplicate},
                                          MoveCase{"PartialToShard", kPartial, Shard(0)},
+                                         MoveCase{"TokensToHeads", Shard(0), Shard(1)},
+                                         MoveCase{"HeadsToTokens", Shard(1), Shard(0)},
                                          MoveCase{"InvariantToPartial", kInvariant, kPartial},
                                          MoveCase{"ReplicateToPartial", kReplicate, kPartial}),
                          [](const auto& info) { return std::string(info.param.name); });
@@ -112,6 +123,19 @@ TEST(RedistributeValueTest, AllGatherPutsTheRowsInRankOrder) {
   std::vector<double> rows;
   for (const std::vector<double>& x : moved.x) rows.insert(rows.end(), x.begin(), x.end());
   for (const std::vector<double>& y : moved.y) EXPECT_EQ(y, rows);
+}
+
+// Of 6 query, 3 key and 3 value heads a rank gets two, one and one.
+TEST(RedistributeValueTest, HeadsGoToTheirRanksInGroups) {
+  const Moved moved = Move(Shard(0), Shard(1));
+  constexpr int64_t kTokens = kRows / kRanks, kHere = kCols / kRanks;
+  for (int r = 0; r < kRanks; ++r) {
+    const int64_t columns[kHere] = {2 * r, 2 * r + 1, 6 + r, 9 + r};
+    for (int64_t t = 0; t < kRows; ++t) {
+      const double* row = moved.x[t / kTokens].data() + t % kTokens * kCols;
+      for (int64_t i = 0; i < kHere; ++i) EXPECT_EQ(moved.y[r][t * kHere + i], row[columns[i]]);
+    }
+  }
 }
 
 TEST(RedistributeValueTest, KeepOnFirstIsCountedOnce) {

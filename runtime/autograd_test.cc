@@ -304,8 +304,9 @@ INSTANTIATE_TEST_SUITE_P(OfEveryOp, AutogradTest, testing::ValuesIn(Cases()),
 
 TEST(AutogradCoverageTest, EveryDifferentiableOpHasACase) {
   // What moves data between ranks is checked where ranks are, beside the communicators.
-  std::set<OpKind> seen = {OpKind::kAllReduce, OpKind::kAllGather, OpKind::kReduceScatter,
-                           OpKind::kDispatchRows, OpKind::kReturnRows};
+  std::set<OpKind> seen = {OpKind::kAllReduce,    OpKind::kAllGather,  OpKind::kReduceScatter,
+                           OpKind::kDispatchRows, OpKind::kReturnRows, OpKind::kSplitHeads,
+                           OpKind::kJoinHeads,    OpKind::kAllToAll};
   for (const GradientCase& c : Cases()) {
     Recording r(c.tp);
     c.record(r);

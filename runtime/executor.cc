@@ -147,6 +147,9 @@ void Executor::RunCollective(const BoundOp& op) {
     case OpKind::kReduceScatter:
       ticket = communicator->StartReduceScatter(in.data, out.data, out.shape.num_elements(), in.dtype);
       break;
+    case OpKind::kAllToAll:
+      ticket = communicator->StartAllToAll(in.data, out.data, count / communicator->size(), in.dtype);
+      break;
     case OpKind::kExchangeOffsets:
       ticket = row_exchange_.StartOffsets(*communicator, in, out);
       break;

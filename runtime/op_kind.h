@@ -34,6 +34,10 @@ enum class OpKind : uint8_t {
   // ops/attention.h
   kAttention,
   kAttentionGrad,
+  // ops/head_exchange.h
+  kSplitHeads,
+  kJoinHeads,
+  kAllToAll,
   // ops/embedding.h
   kEmbedding,
   kEmbeddingGrad,

@@ -12,6 +12,7 @@
 #include "runtime/ops/embedding.h"
 #include "runtime/ops/expert_exchange.h"
 #include "runtime/ops/grouped_linear.h"
+#include "runtime/ops/head_exchange.h"
 #include "runtime/ops/layer_norm.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/redistribute.h"
@@ -46,6 +47,9 @@ Table MakeTable() {
   at(OpKind::kRope) = {.name = "Rope", .gradient = RopeGradient, .overwrites = 0};
   at(OpKind::kAttention) = {.name = "Attention", .gradient = AttentionGradient};
   at(OpKind::kAttentionGrad) = {.name = "AttentionGrad"};
+  at(OpKind::kSplitHeads) = {.name = "SplitHeads", .gradient = SplitHeadsGradient};
+  at(OpKind::kJoinHeads) = {.name = "JoinHeads", .gradient = JoinHeadsGradient};
+  at(OpKind::kAllToAll) = {.name = "AllToAll", .gradient = AllToAllGradient, .communicates = true};
   at(OpKind::kEmbedding) = {.name = "Embedding", .gradient = EmbeddingGradient};
   at(OpKind::kEmbeddingGrad) = {.name = "EmbeddingGrad", .accumulates = 0b1};
   at(OpKind::kLinearCrossEntropy) = {.name = "LinearCrossEntropy", .gradient = LinearCrossEntropyGradient};

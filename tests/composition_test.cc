@@ -36,6 +36,7 @@ const Feature kFeatures[] = {
     {"zero 3", {{1, 2, 1, 1}}, {{"parallel.zero_stage", "3"}}},
     {"tp", {{1, 1, 1, 2}}, {{"parallel.sequence_parallel", "false"}}},
     {"tp, sequence parallel", {{1, 1, 1, 2}}, {{"parallel.sequence_parallel", "true"}}},
+    {"cp, all to all", {{1, 1, 2, 1}}, {{"parallel.context_form", "all_to_all"}}},
     {"1f1b", {{2, 1, 1, 1}}, {{"pipeline.schedule", "1f1b"}}},
     {"gpipe", {{2, 1, 1, 1}}, {{"pipeline.schedule", "gpipe"}}},
     {"interleaved", {{2, 1, 1, 1}}, {{"pipeline.schedule", "interleaved"}, {"pipeline.virtual_stages", "2"}}},

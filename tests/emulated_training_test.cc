@@ -97,14 +97,20 @@ TEST(EmulatedBenchmarkTest, TimesEveryKernel) {
 
 #ifndef TRIREME_GPU_TESTS  // ranks that are threads meet in memory of the host
 INSTANTIATE_TEST_SUITE_P(Mesh, EmulatedTrainingTest,
-                         testing::Values(TrainingCase{
-                             "llama_bf16_mesh",
-                             "tiny_llama.textproto",
-                             "bf16",
-                             {"mesh.dp=2", "mesh.tp=2", "mesh.pp=2", "parallel.sequence_parallel=true",
-                              "parallel.zero_stage=3"},
-                             2e-3,
-                             2e-2}),
+                         testing::Values(TrainingCase{"llama_bf16_mesh",
+                                                      "tiny_llama.textproto",
+                                                      "bf16",
+                                                      {"mesh.dp=2", "mesh.tp=2", "mesh.pp=2",
+                                                       "parallel.sequence_parallel=true",
+                                                       "parallel.zero_stage=3"},
+                                                      2e-3,
+                                                      2e-2},
+                                         TrainingCase{"llama_fp32_all_to_all",
+                                                      "tiny_llama.textproto",
+                                                      "fp32",
+                                                      {"mesh.cp=2", "parallel.context_form=all_to_all"},
+                                                      1e-6,
+                                                      1e-5}),
                          [](const auto& info) { return std::string(info.param.name); });
 #endif
 

@@ -55,7 +55,9 @@ mesh_case() {  # RECIPE SETTINGS DP TP PP [--set ...]
   shift 4
   # A directory of its own: a run that is there is resumed, not repeated.
   local run="$recipe-$dp-$tp-$pp-$passed-$failed"
-  train "$run" "$recipe" $((dp * tp * pp)) --set "mesh.dp=$dp" --set "mesh.tp=$tp" --set "mesh.pp=$pp" \
+  local cp=1
+  [[ "$*" =~ mesh\.cp=([0-9]+) ]] && cp=${BASH_REMATCH[1]}
+  train "$run" "$recipe" $((dp * cp * tp * pp)) --set "mesh.dp=$dp" --set "mesh.tp=$tp" --set "mesh.pp=$pp" \
     --set train.micro_batch=1 "$@" && same_losses "$run" "$recipe-reference"
 }
 
@@ -64,6 +66,7 @@ gpt2=(--set model.num_attention_heads=8)
 train tiny_llama-reference tiny_llama 1 "${llama[@]}"
 train tiny_gpt2-reference tiny_gpt2 1 "${gpt2[@]}"
 # In double: in fp32 a token between two experts may choose the other one on another mesh, which a loss shows.
+all_to_all=(--set parallel.context_form=all_to_all)
 mixtral=(--set train.dtype=fp64 --set model.num_local_experts=4)
 train tiny_mixtral-reference tiny_mixtral 1 "${mixtral[@]}"
 
@@ -99,12 +102,16 @@ else
   check "gpt2 dp=2 pp=3, interleaved" mesh_case tiny_gpt2 2 1 3 "${gpt2[@]}" --set pipeline.schedule=interleaved --set pipeline.virtual_stages=2
   check "llama tp=2 pp=2, zb-h1" mesh_case tiny_llama 1 2 2 "${llama[@]}" --set pipeline.schedule=zb-h1
   check "gpt2 dp=2 pp=4, zb-v" mesh_case tiny_gpt2 2 1 4 "${gpt2[@]}" --set pipeline.schedule=zb-v
+  check "llama cp=4, all to all" mesh_case tiny_llama 1 1 1 "${llama[@]}" "${all_to_all[@]}" --set mesh.cp=4
+  check "gpt2 dp=2 cp=2 tp=2, all to all, ZeRO 3" mesh_case tiny_gpt2 2 2 1 "${gpt2[@]}" "${all_to_all[@]}" --set mesh.cp=2 \
+    --set parallel.zero_stage=3
   check "gpt2 tp=2 pp=2, sequence parallel" mesh_case tiny_gpt2 1 2 2 "${gpt2[@]}" --set parallel.sequence_parallel=true
 fi
 
 check "mixtral dp=2 tp=2 pp=2, double" mesh_case tiny_mixtral 2 2 2 "${mixtral[@]}"
 check "mixtral tp=4, sequence parallel, double" mesh_case tiny_mixtral 1 4 1 "${mixtral[@]}" --set parallel.sequence_parallel=true
 check "mixtral dp=4 ep=2 pp=2, double" mesh_case tiny_mixtral 4 1 2 "${mixtral[@]}" --set mesh.ep=2
+check "mixtral cp=2 tp=2, all to all, double" mesh_case tiny_mixtral 1 2 1 "${mixtral[@]}" "${all_to_all[@]}" --set mesh.cp=2
 check "mixtral dp=4, full recompute, double" mesh_case tiny_mixtral 4 1 1 "${mixtral[@]}" --set parallel.recompute=full
 
 # One run, saved on one mesh, with sequence parallelism, and resumed on two others.

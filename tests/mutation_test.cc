@@ -95,6 +95,18 @@ TEST_F(MutationTest, ExpertParallelMixtral) {
   ExpectEveryOperationCounts("tiny_mixtral.textproto", settings,
                              {"mesh.dp=4", "mesh.ep=2", "mesh.tp=2", "train.micro_batch=1"});
 }
+TEST_F(MutationTest, ContextParallelGpt2ByAllToAll) {
+  ExpectEveryOperationCounts(
+      "tiny_gpt2.textproto", kSmall,
+      {"mesh.dp=2", "mesh.cp=2", "train.micro_batch=1", "parallel.context_form=all_to_all"});
+}
+TEST_F(MutationTest, ContextParallelMixtralByAllToAll) {
+  Overrides settings = kSmall;
+  settings.insert(settings.end(), {"model.router_aux_loss_coef=0.5", "model.router_z_loss_coef=0.1"});
+  ExpectEveryOperationCounts("tiny_mixtral.textproto", settings,
+                             {"mesh.cp=2", "mesh.tp=2", "train.micro_batch=1",
+                              "parallel.sequence_parallel=true", "parallel.context_form=all_to_all"});
+}
 TEST_F(MutationTest, PipelineOfGpt2WithTiedEmbeddings) {
   ExpectEveryOperationCounts("tiny_gpt2.textproto", kSmall,
                              {"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1"});

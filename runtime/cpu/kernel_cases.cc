@@ -177,6 +177,17 @@ KernelCase AttentionGradCase(int64_t t, HeadShape heads) {
                  {{Role::kCompute, forward.inputs[0].shape}});
 }
 
+KernelCase SplitHeadsCase(int64_t t, HeadShape heads, int64_t parts, bool join) {
+  const Attributes attributes = {{"query_heads", heads.query_heads},
+                                 {"key_heads", heads.key_heads},
+                                 {"head_size", heads.head_size},
+                                 {"parts", parts}};
+  const Shape whole = {t, heads.columns()}, blocks = {t * parts, heads.columns() / parts};
+  return NewCase(join ? OpKind::kJoinHeads : OpKind::kSplitHeads, attributes,
+                 {RandomOperand(Role::kCompute, join ? blocks : whole, 1)},
+                 {{Role::kCompute, join ? whole : blocks}});
+}
+
 KernelCase EmbeddingCase(int64_t t, int64_t v, int64_t d, bool sharded) {
   KernelCase c =
       NewCase(OpKind::kEmbedding, {{"sharded", int64_t{sharded}}},
@@ -301,6 +312,11 @@ void AddRowCases(std::vector<KernelCase>* cases) {
     cases->push_back(CrossEntropyLossCase(t, d + 1, 3));
     cases->push_back(GatherRowsCase(t, d, 5));
   }
+  for (const HeadShape& heads : {HeadShape{4, 2, 3}, HeadShape{8, 4, 8}, HeadShape{2, 0, 10}}) {
+    for (const bool join : {false, true}) cases->push_back(SplitHeadsCase(7, heads, 2, join));
+  }
+  cases->push_back(SplitHeadsCase(130, {8, 4, 16}, 4, false));
+  cases->push_back(SplitHeadsCase(130, {8, 4, 16}, 4, true));
   cases->push_back(ColumnSumCase(300, 264));
   cases->push_back(GatherRowsCase(9, 5001, 5));
   // A rank that holds padding alone.

@@ -33,6 +33,8 @@ KernelCase RopeCase(int64_t t, HeadShape heads, bool inverse);
 // Two sequences, the second of which sees no more than 5 keys.
 KernelCase AttentionCase(int64_t t, HeadShape heads);
 KernelCase AttentionGradCase(int64_t t, HeadShape heads);
+// Among `parts` ranks.
+KernelCase SplitHeadsCase(int64_t t, HeadShape heads, int64_t parts, bool join);
 // Rank 1 of 3 of a sharded table, so that ids lie on either side of its rows, or the whole table.
 KernelCase EmbeddingCase(int64_t t, int64_t v, int64_t d, bool sharded);
 KernelCase EmbeddingGradCase(int64_t t, int64_t v, int64_t d, bool sharded);

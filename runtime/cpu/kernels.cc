@@ -49,6 +49,8 @@ KernelTable MakePlainTable() {
   table[OpKind::kRope] = {RopePlain};
   table[OpKind::kAttention] = {AttentionPlain, AttentionPlainWorkspaceBytes};
   table[OpKind::kAttentionGrad] = {AttentionGradPlain, AttentionGradPlainWorkspaceBytes};
+  table[OpKind::kSplitHeads] = {SplitHeadsPlain};
+  table[OpKind::kJoinHeads] = {JoinHeadsPlain};
   table[OpKind::kEmbedding] = {EmbeddingPlain};
   table[OpKind::kEmbeddingGrad] = {EmbeddingGradPlain};
   table[OpKind::kSoftmaxStatistics] = {SoftmaxStatisticsPlain};

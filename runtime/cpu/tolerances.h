@@ -15,6 +15,8 @@ constexpr double Float32Tolerance(OpKind kind) {
     case OpKind::kCast:
     case OpKind::kGatherRows:
     case OpKind::kKeepOnFirst:
+    case OpKind::kSplitHeads:
+    case OpKind::kJoinHeads:
     case OpKind::kEmbedding:
     case OpKind::kDropout:
       return 1.5e-7;  // one or two roundings of 2^-24 each

@@ -34,6 +34,8 @@ KernelTable MakeTable() {
   at(OpKind::kRope) = {RopeCuda};
   at(OpKind::kAttention) = {AttentionCuda, AttentionCudaWorkspaceBytes};
   at(OpKind::kAttentionGrad) = {AttentionGradCuda, AttentionGradCudaWorkspaceBytes};
+  at(OpKind::kSplitHeads) = {SplitHeadsCuda};
+  at(OpKind::kJoinHeads) = {JoinHeadsCuda};
   at(OpKind::kEmbedding) = {EmbeddingCuda};
   at(OpKind::kEmbeddingGrad) = {EmbeddingGradCuda, EmbeddingGradCudaWorkspaceBytes};
   at(OpKind::kSoftmaxStatistics) = {SoftmaxStatisticsCuda};

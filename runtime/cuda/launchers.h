@@ -59,6 +59,10 @@ void AttentionGradCuda(const KernelArguments& a);
 int64_t AttentionGradCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                         absl::Span<const View> outputs, int num_threads);
 
+// head_exchange.cu
+void SplitHeadsCuda(const KernelArguments& a);
+void JoinHeadsCuda(const KernelArguments& a);
+
 // embedding.cu
 void EmbeddingCuda(const KernelArguments& a);
 void EmbeddingGradCuda(const KernelArguments& a);

@@ -35,7 +35,9 @@ void RouterGradient(GradientContext& g) {
 
 Tensor CountChoices(Tensor experts, int64_t num_experts, int64_t sequences) {
   const int64_t shards = TensorShards(experts);
-  CHECK_EQ(experts.shape()[0] * shards % sequences, 0) << "CountChoices: " << sequences << " sequences";
+  const int64_t of_cp = experts.recorder().mesh()[Axis::kCp];
+  CHECK_EQ(experts.shape()[0] * shards * of_cp % sequences, 0)
+      << "CountChoices: " << sequences << " sequences";
   Layout layout = experts.layout();
   for (Axis axis : {Axis::kCp, Axis::kTp}) {
     if (layout[axis].is_shard()) layout[axis] = kPartial;

@@ -22,9 +22,10 @@ void RouterGradient(GradientContext& g);
 
 // How often the tokens of each of a replica's sequences chose each expert, over all ranks that share them
 // (cp, and tp where it shards tokens). Never recomputed.
-//   experts   i32 [T, k]   the T tokens of each sequence follow each other, and all sequences have as many
+//   experts   i32 [T, k]   the tokens of each sequence follow each other, by rank of cp, then of tp; all
+//   sequences have as many
 // kCountChoices: (experts) -> counts i32 [sequences, E], Partial where ranks share sequences. Attribute:
-// tp_shards: the ranks of tp that hold other rows each, 1 where all hold the same
+// tp_shards: the ranks of tp that hold other rows each, 1 where all hold the same. Those of cp always do.
 Tensor CountChoices(Tensor experts, int64_t num_experts, int64_t sequences);
 
 // What the router pays for each token t, of sequence s:

@@ -38,6 +38,9 @@ int64_t AttentionPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs
 int64_t AttentionGradPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                          absl::Span<const View> outputs, int num_threads);
 
+void SplitHeadsPlain(const KernelArguments& a);
+void JoinHeadsPlain(const KernelArguments& a);
+
 void EmbeddingPlain(const KernelArguments& a);
 void EmbeddingGradPlain(const KernelArguments& a);
 

@@ -64,13 +64,14 @@ void RouterGradOf(const KernelArguments& a) {
   }
 }
 
-// The sequences of a rank's rows, which are those of all tp ranks where tp does not shard them.
+// The sequences of a rank's rows: cp's ranks have other rows each, and tp's do where tp shards them.
 class SequenceOfRow {
  public:
   SequenceOfRow(const KernelArguments& a, int64_t rows, int64_t sequences) {
     const int64_t shards = a.op.attributes.Int("tp_shards");
-    rows_per_sequence_ = rows * shards / sequences;
-    first_row_ = shards > 1 ? a.coordinate[Axis::kTp] * rows : 0;
+    rows_per_sequence_ = rows * shards * a.mesh[Axis::kCp] / sequences;
+    first_row_ = a.coordinate[Axis::kCp] * rows * shards;
+    if (shards > 1) first_row_ += a.coordinate[Axis::kTp] * rows;
   }
   int64_t operator()(int64_t row) const { return (first_row_ + row) / rows_per_sequence_; }
 
