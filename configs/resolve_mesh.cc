@@ -67,13 +67,9 @@ void CheckTensorAxis(const ModelConfig& model, int64_t tp, ConfigErrors* errors)
 }
 
 // Context parallelism by all-to-all: cp cuts the heads that tp leaves a rank.
-void CheckContextAxis(const Config& config, ConfigErrors* errors) {
+void CheckHeads(const Config& config, ConfigErrors* errors) {
   const int64_t cp = config.mesh().cp(), tp = config.mesh().tp();
   const ModelConfig& model = config.model();
-  if (config.parallel().context_form() == "ring") {
-    errors->Add("parallel.context_form", "ring", "is not in this version; use all_to_all, or mesh.cp 1");
-    return;
-  }
   const struct {
     const char* name;
     int64_t size;
@@ -84,7 +80,8 @@ void CheckContextAxis(const Config& config, ConfigErrors* errors) {
     if (part.size % (cp * tp) == 0 || common % tp != 0) continue;
     errors->Add("mesh.cp", absl::StrCat(cp),
                 absl::StrCat(part.name, " ", part.size, " is not divisible by mesh.cp x mesh.tp, ", cp * tp,
-                             ", as context_form all_to_all needs; use ", DivisorsInWords(common / tp)));
+                             ", as context_form all_to_all needs; use ", DivisorsInWords(common / tp),
+                             ", or parallel.context_form ring"));
   }
 }
 
@@ -121,8 +118,8 @@ void SetMicroBatch(int64_t dp, TrainConfig* train, ConfigErrors* errors) {
   }
 }
 
-// Context parallelism cuts the tokens of a micro-batch into cp equal parts, sequence parallelism each of
-// these into tp.
+// Context parallelism cuts the tokens of a micro-batch into cp equal parts, a ring each of these into two
+// chunks; sequence parallelism cuts a part into tp.
 void CheckTokens(const Config& config, ConfigErrors* errors) {
   const TrainConfig& train = config.train();
   const int64_t tokens = train.micro_batch() * train.sequence_length();
@@ -132,6 +129,12 @@ void CheckTokens(const Config& config, ConfigErrors* errors) {
                    " x train.sequence_length ", train.sequence_length(), ") are not divisible by ");
   if (tokens % cp != 0) {
     errors->Add("mesh.cp", absl::StrCat(cp), absl::StrCat(found, "it; change one of them"));
+  } else if (cp > 1 && config.parallel().context_form() == "ring" && tokens % (2 * cp) != 0) {
+    errors->Add(
+        "mesh.cp", absl::StrCat(cp),
+        absl::StrCat(found,
+                     "2 x mesh.cp, as the chunks of context_form ring need; change one of them, or use ",
+                     "parallel.context_form all_to_all"));
   } else if (config.parallel().sequence_parallel() && tokens / cp % tp != 0) {
     const std::string by_cp = cp > 1 ? absl::StrCat("mesh.cp ", cp, " x ") : std::string();
     errors->Add("parallel.sequence_parallel", "true",
@@ -160,7 +163,7 @@ absl::Status ResolveMesh(Config* config, int num_ranks) {
   MeshConfig* mesh = resolved.mutable_mesh();
   SetAxes(num_ranks, mesh, &errors);
   CheckTensorAxis(resolved.model(), mesh->tp(), &errors);
-  if (mesh->cp() > 1) CheckContextAxis(resolved, &errors);
+  if (mesh->cp() > 1 && resolved.parallel().context_form() == "all_to_all") CheckHeads(resolved, &errors);
   if (mesh->has_dp()) CheckExpertAxis(resolved, &errors);
   CheckLayers(resolved, &errors);
   if (mesh->has_dp()) SetMicroBatch(mesh->dp(), resolved.mutable_train(), &errors);

@@ -86,14 +86,14 @@ TEST(ResolveMeshTest, ContextAxisMustDivideHeadsAndTokens) {
   const FieldTexts eight = {{"mesh.cp", "8"}, {"parallel.context_form", "\"all_to_all\""}};
   EXPECT_EQ(Errors(eight, 8),
             "mesh.cp: 8: num_key_value_heads 4 is not divisible by mesh.cp x mesh.tp, 8, as context_form "
-            "all_to_all needs; use 1, 2 or 4");
+            "all_to_all needs; use 1, 2 or 4, or parallel.context_form ring");
   FieldTexts four = eight;
   four["mesh.cp"] = "4";
   EXPECT_EQ(Errors(four, 8), "");
   four["mesh.tp"] = "2";
   EXPECT_EQ(Errors(four, 8),
             "mesh.cp: 4: num_key_value_heads 4 is not divisible by mesh.cp x mesh.tp, 8, as context_form "
-            "all_to_all needs; use 1 or 2");
+            "all_to_all needs; use 1 or 2, or parallel.context_form ring");
   four = {{"mesh.cp", "4"},
           {"parallel.context_form", "\"all_to_all\""},
           {"train.sequence_length", "5"},
@@ -101,6 +101,12 @@ TEST(ResolveMeshTest, ContextAxisMustDivideHeadsAndTokens) {
   EXPECT_EQ(Errors(four, 4),
             "mesh.cp: 4: the 10 tokens of a micro-batch (train.micro_batch 2 x train.sequence_length 5) are "
             "not divisible by it; change one of them");
+  EXPECT_EQ(Errors({{"mesh.cp", "8"}}, 8), "");
+  EXPECT_EQ(
+      Errors({{"mesh.cp", "2"}, {"train.sequence_length", "5"}, {"train.micro_batch", "2"}}, 2),
+      "mesh.cp: 2: the 10 tokens of a micro-batch (train.micro_batch 2 x train.sequence_length 5) are "
+      "not divisible by 2 x mesh.cp, as the chunks of context_form ring need; change one of them, or use "
+      "parallel.context_form all_to_all");
 }
 
 TEST(ResolveMeshTest, EveryStageNeedsABlock) {

@@ -20,9 +20,11 @@ absl::Status CheckDevice(const Config& config) {
 
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(const Config& config,
                                                    const LaunchEnvironment& environment) {
-  const bool has_experts = config.model().architecture() == "mixtral";  // which have CPU kernels only
+  // These have CPU kernels only.
+  const bool has_experts = config.model().architecture() == "mixtral";
+  const bool is_ring = config.mesh().cp() > 1 && config.parallel().context_form() == "ring";
   const bool gpu_serves =
-      config.train().device() != "cpu" && config.train().dtype() != "fp64" && !has_experts;
+      config.train().device() != "cpu" && config.train().dtype() != "fp64" && !has_experts && !is_ring;
   const absl::StatusOr<int> count = gpu_serves ? NumCudaDevices() : 0;
   if (count.ok() && *count > 0) return OpenCudaDevice(environment.local_rank % *count);
   if (config.train().device() == "cuda") return CheckDevice(config);

@@ -19,6 +19,10 @@ Recompute RecomputeOf(const Config& config) {
   return Recompute::kFull;
 }
 
+ContextForm FormOf(const Config& config) {
+  return config.parallel().context_form() == "ring" ? ContextForm::kRing : ContextForm::kAllToAll;
+}
+
 BatchGeometry GeometryOf(const Config& config, const AxisSizes& mesh, const AxisSizes& coordinate) {
   BatchGeometry batch;
   batch.sequence_length = config.train().sequence_length();
@@ -27,6 +31,8 @@ BatchGeometry GeometryOf(const Config& config, const AxisSizes& mesh, const Axis
   batch.num_replicas = mesh[Axis::kDp];
   batch.replica = coordinate[Axis::kDp];
   batch.num_micro_batches = batch.global_batch / (batch.micro_batch * batch.num_replicas);
+  batch.order = {batch.micro_batch * batch.sequence_length, mesh[Axis::kCp],
+                 mesh[Axis::kCp] > 1 && FormOf(config) == ContextForm::kRing};
   return batch;
 }
 
@@ -45,7 +51,7 @@ ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose 
           .recompute = RecomputeOf(config),
           .splits_backward = SplitsBackward(ScheduleNamed(config.pipeline().schedule())),
           .sequence_parallel = config.parallel().sequence_parallel(),
-          .context_form = ContextForm::kAllToAll};
+          .context_form = FormOf(config)};
 }
 
 std::vector<std::unique_ptr<Program>> RecordChunks(const Config& config, const RankPlan& plan,

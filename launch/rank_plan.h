@@ -30,6 +30,7 @@ struct BatchGeometry {
   int64_t global_batch = 0;       // sequences of a step
   int64_t num_replicas = 1;       // dp
   int64_t replica = 0;            // this rank's
+  TokenOrder order;               // of a micro-batch's tokens over cp
 
   int64_t tokens() const { return global_batch * sequence_length; }
   // The first of the micro_batch samples of a micro-batch, counted from the start of the step.

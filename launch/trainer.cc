@@ -40,9 +40,13 @@ Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
   loss_table_.resize(batch.num_micro_batches * batch.num_replicas * plan.mesh[Axis::kCp]);
   const int64_t tokens = batch.micro_batch * batch.sequence_length;
   for (int64_t t = 0; t < tokens; ++t) {
-    positions_.push_back(static_cast<int32_t>(t % batch.sequence_length));
+    const int64_t in_stream =
+        batch.order.StreamIndex(t / batch.order.tokens_here(), t % batch.order.tokens_here());
+    in_stream_.push_back(in_stream);
+    positions_.push_back(static_cast<int32_t>(in_stream % batch.sequence_length));
     lo_.push_back(static_cast<int32_t>(t - t % batch.sequence_length));
   }
+  spans_ = RingSpans(lo_, batch.order, plan.coordinate[Axis::kCp]);
   token_index_.resize(tokens);
   const KeptSamples room = {std::vector<int32_t>(tokens), std::vector<int32_t>(tokens),
                             std::vector<int64_t>(batch.micro_batch)};
@@ -101,8 +105,10 @@ const Trainer::KeptSamples& Trainer::Keep(int micro_batch, const ReadSamples& re
   for (; num_kept_ <= micro_batch; ++num_kept_) {
     const Samples samples = read(num_kept_);
     KeptSamples& kept = kept_[num_kept_];
-    std::copy_n(samples.inputs, kept.inputs.size(), kept.inputs.begin());
-    std::copy_n(samples.labels, kept.labels.size(), kept.labels.begin());
+    for (size_t t = 0; t < in_stream_.size(); ++t) {
+      kept.inputs[t] = samples.inputs[in_stream_[t]];
+      kept.labels[t] = samples.labels[in_stream_[t]];
+    }
     std::copy_n(samples.sample_ids, kept.sample_ids.size(), kept.sample_ids.begin());
   }
   return kept_[micro_batch];
@@ -112,7 +118,8 @@ void Trainer::Fill(const Program& program, const KeptSamples& samples,
                    const std::vector<std::pair<ValueId, void*>>& inputs) {
   const int64_t length = plan_.batch.sequence_length;
   for (int64_t t = 0; t < token_index_.size(); ++t) {
-    token_index_[t] = samples.sample_ids[t / length] * length + t % length;
+    const int64_t in_stream = in_stream_[t];
+    token_index_[t] = samples.sample_ids[in_stream / length] * length + in_stream % length;
   }
   for (const auto& [id, address] : inputs) {
     if (address == nullptr) continue;
@@ -122,6 +129,7 @@ void Trainer::Fill(const Program& program, const KeptSamples& samples,
                        : value.name == "positions"        ? static_cast<const void*>(positions_.data())
                        : value.name == "stream_positions" ? static_cast<const void*>(positions_.data())
                        : value.name == "lo"               ? static_cast<const void*>(lo_.data())
+                       : value.name == "spans"            ? static_cast<const void*>(spans_.data())
                                                           : static_cast<const void*>(token_index_.data());
     // Of what cp and tp shard, this rank's rows: cp's shares follow each other, each of so many of tp's.
     int64_t share = 0;

@@ -57,7 +57,8 @@ class Trainer {
  private:
   std::unique_ptr<Executor> MakeExecutor(const StepPlan& step, const std::vector<MemoryPlan>& memory,
                                          std::vector<Bindings> bindings);
-  // One micro-batch's samples, kept for the chunks that come to it later in the step.
+  // One micro-batch's samples, in the order of in_stream_, kept for the chunks that come to it later in the
+  // step.
   struct KeptSamples {
     std::vector<int32_t> inputs;
     std::vector<int32_t> labels;
@@ -86,9 +87,12 @@ class Trainer {
   std::vector<double> loss_table_;  // of each micro-batch and rank of cp; each has one writer
   std::vector<KeptSamples> kept_;   // of the step's micro-batches
   int num_kept_ = 0;
-  std::vector<int32_t> positions_;  // of a micro-batch's tokens
-  std::vector<int32_t> lo_;
+  // Of a replica's micro-batch, the tokens of each rank of cp behind those of the one before.
+  std::vector<int64_t> in_stream_;  // where each stands in it
+  std::vector<int32_t> positions_;
   std::vector<int64_t> token_index_;
+  std::vector<int32_t> lo_;     // in the order of the stream
+  std::vector<int32_t> spans_;  // of this rank of cp
 };
 
 }  // namespace trireme

@@ -6,13 +6,23 @@
 #include "runtime/ops/gather_rows.h"
 #include "runtime/ops/linear.h"
 #include "runtime/passes/expand.h"
+#include "runtime/passes/expand_ring.h"
 #include "runtime/passes/split_backward.h"
 
 namespace trireme {
 namespace {
 
-Placement LayoutOfLo(const ChunkSpec& spec) {
-  return spec.mesh[Axis::kCp] > 1 ? kInvariant : Shard(0);
+// What each token sees. In the all-to-all form a rank of cp serves the queries of all tokens, with a part of
+// the heads.
+void RecordMasks(Recorder& recorder, const ChunkSpec& spec, Batch& batch) {
+  const Layout layout = StreamLayout(false);
+  if (spec.is_ring()) {
+    const Layout each_its_own = layout.With(Axis::kCp, {Placement::Kind::kVarying, 0});
+    batch.spans = recorder.Input("spans", DType::kI32, {2 * spec.replica_tokens()}, each_its_own);
+    return;
+  }
+  const Placement whole = spec.mesh[Axis::kCp] > 1 ? kInvariant : Shard(0);
+  batch.lo = recorder.Input("lo", DType::kI32, {spec.replica_tokens()}, layout.With(Axis::kCp, whole));
 }
 
 Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
@@ -24,9 +34,7 @@ Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
     batch.targets = recorder.Input("targets", DType::kI32, tokens, layout);
   }
   batch.positions = recorder.Input("positions", DType::kI32, tokens, layout);
-  // A rank of cp serves the queries of all tokens, with a part of the heads.
-  batch.lo =
-      recorder.Input("lo", DType::kI32, {spec.replica_tokens()}, layout.With(Axis::kCp, LayoutOfLo(spec)));
+  RecordMasks(recorder, spec, batch);
   batch.stream_positions = batch.positions;
   if (spec.sequence_parallel) {
     batch.stream_positions = recorder.Input("stream_positions", DType::kI32, stream_tokens, spec.stream());
@@ -34,7 +42,7 @@ Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
   batch.token_index = recorder.Input("token_index", DType::kI64, stream_tokens, spec.stream());
   batch.sequences = spec.sequences;
   batch.sequence_length = spec.sequence_length;
-  batch.context_form = spec.context_form;
+  batch.order = spec.order();
   batch.trains = spec.purpose == ChunkSpec::Purpose::kTrain;
   batch.mean_keys = (static_cast<double>(spec.sequence_length) + 1) / 2;
   return batch;
@@ -85,6 +93,7 @@ std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec) 
     RecomputePass(*program, spec.recompute);
     if (spec.splits_backward) SplitBackward(*program);
   }
+  ExpandRingAttention(recorder);
   ExpandCrossEntropy(recorder);
   return program;
 }

@@ -31,18 +31,20 @@ struct ChunkSpec {
   bool splits_backward = false;    // for a schedule that lets the weights' part wait
   bool sequence_parallel = false;  // the stream's tokens are sharded over tp; tp divides them
 
-  ContextForm context_form = ContextForm::kAllToAll;  // where cp is above 1; cp divides the tokens
+  ContextForm context_form = ContextForm::kRing;  // where cp is above 1
 
   Layout stream() const { return StreamLayout(sequence_parallel); }
   // Those of a replica's micro-batch, and this rank's.
   int64_t replica_tokens() const { return sequences * sequence_length; }
   int64_t tokens() const { return replica_tokens() / mesh[Axis::kCp]; }
+  bool is_ring() const { return mesh[Axis::kCp] > 1 && context_form == ContextForm::kRing; }
+  TokenOrder order() const { return {replica_tokens(), mesh[Axis::kCp], is_ring()}; }
   // Those of the stream that this rank holds.
   int64_t stream_tokens() const { return sequence_parallel ? tokens() / mesh[Axis::kTp] : tokens(); }
 };
 
-// Inputs are named "ids", "targets", "positions", "lo", "token_index", (with sequence parallelism)
-// "stream_positions" and (kGenerate) "rows".
+// Inputs are named "ids", "targets", "positions", "lo" (in a ring: "spans"), "token_index", (with sequence
+// parallelism) "stream_positions" and (kGenerate) "rows".
 std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec);
 
 }  // namespace trireme

@@ -3,6 +3,7 @@
 #include "runtime/ops/attention.h"
 #include "runtime/ops/head_exchange.h"
 #include "runtime/ops/redistribute.h"
+#include "runtime/ops/ring_attention.h"
 
 namespace trireme {
 
@@ -14,6 +15,7 @@ Tensor ToStream(Tensor partial, Tensor stream) {
 }
 
 Tensor Attend(Tensor qkv, HeadShape heads, const Batch& batch) {
+  if (batch.spans.present()) return RingAttention(qkv, batch.spans, heads, batch.mean_keys);
   const int64_t cp = qkv.recorder().mesh()[Axis::kCp];
   const HeadShape here = {heads.query_heads / cp, heads.key_heads / cp, heads.head_size};
   const Tensor of_all_tokens = TokensToHeads(qkv, Axis::kCp, heads);

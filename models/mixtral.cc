@@ -52,8 +52,10 @@ Tensor Mixtral::FeedForward(const std::string& block, Tensor x, const Batch& bat
   const double balance = config().router_aux_loss_coef() / num_blocks();
   const double z = config().router_z_loss_coef() / num_blocks();
   if (batch.trains && (balance != 0 || z != 0)) {
-    const Tensor counts = CountChoices(routing.experts, config().num_local_experts(), batch.sequences);
-    recorder.AuxiliaryRoot(RouterLoss(logits, counts, batch.sequence_length, balance, z));
+    const Tensor counts =
+        CountChoices(routing.experts, config().num_local_experts(), batch.sequences, batch.order.balanced);
+    recorder.AuxiliaryRoot(
+        RouterLoss(logits, counts, batch.sequence_length, balance, z, batch.order.balanced));
   }
   const Groups groups = GroupByExpert(FromStream(routing.experts), config().num_local_experts());
   const Tensor in = FromStream(x);

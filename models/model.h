@@ -10,25 +10,28 @@
 
 #include "configs/config.pb.h"
 #include "runtime/recorder.h"
+#include "runtime/token_order.h"
 
 namespace trireme {
 
 // How context parallelism brings queries and keys together.
-//   kAllToAll   ranks exchange tokens for heads around attention: arXiv:2309.14509
-enum class ContextForm { kAllToAll };
+//   kRing       keys and values pass round the ranks: ops/ring_attention.h
+//   kAllToAll   ranks exchange tokens for heads around attention: ops/head_exchange.h
+enum class ContextForm { kRing, kAllToAll };
 
 // The inputs of a micro-batch of sequences * sequence_length tokens, sequence by sequence, of which the ranks
-// of cp have T each. All are i32 [T] but token_index, i64, and lo, which each rank has of the tokens whose
-// queries it serves. The last two lie as the residual stream does: with sequence parallelism each tp rank has
-// its share of them, where the others are whole.
+// of cp have T each, in the order of token_order.h. All are i32 [T] but token_index, i64, and lo, which each
+// rank has of the tokens whose queries it serves, and spans. The last two lie as the residual stream does:
+// with sequence parallelism each tp rank has its share of them, where the others are whole.
 struct Batch {
   Tensor ids;
   Tensor targets;    // absent in programs for generation
   Tensor positions;  // in the sequence
-  Tensor lo;         // first token that each token may attend to
+  Tensor lo;         // first token that each token may attend to; absent in a ring
+  Tensor spans;      // in a ring: what each token may attend to in each hop
   int64_t sequences = 1;
   int64_t sequence_length = 1;
-  ContextForm context_form = ContextForm::kAllToAll;
+  TokenOrder order;
   double mean_keys = 0;  // mean number of tokens that a token attends to
   Tensor stream_positions;
   Tensor token_index;   // global: sample * sequence_length + position

@@ -22,10 +22,12 @@
 #include "runtime/ops/layer_norm.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/redistribute.h"
+#include "runtime/ops/ring_attention.h"
 #include "runtime/ops/rms_norm.h"
 #include "runtime/ops/rope.h"
 #include "runtime/ops/routing.h"
 #include "runtime/passes/expand.h"
+#include "runtime/passes/expand_ring.h"
 #include "runtime/program_test_util.h"
 
 namespace trireme {
@@ -260,6 +262,13 @@ const std::vector<GradientCase>& Cases() {
        [](Recording& r) {
          return HeadOf(r, r.X({9, 3}, kReplicated), r.P("w", {16, 3}, kVocabulary), 16);
        }},
+      // The first rank of one: all of the ring that needs no other.
+      {"RingAttention", 1,
+       [](Recording& r) {
+         const HeadShape heads = {4, 2, 2};
+         const Tensor spans = r.Integers("spans", DType::kI32, {0, 0, 0, 2, 2, 1, 2, 3, 4, 5});
+         return RingAttention(r.X({5, heads.columns()}, {Shard(0), kInvariant}), spans, heads, 3);
+       }},
       // 37 rows in chunks of 13, 13 and 11; five rows of w are padding.
       {"CrossEntropyInUnevenChunks", 1,
        [](Recording& r) {
@@ -286,6 +295,7 @@ class AutogradTest : public testing::TestWithParam<GradientCase> {};
 void Finish(Recording& r, Tensor output) {
   if (output.present()) r.program().stage_output = output.id();
   Differentiate(r.recorder());
+  ExpandRingAttention(r.recorder());
   ExpandCrossEntropy(r.recorder(), 1);
 }
 

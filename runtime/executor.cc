@@ -150,6 +150,13 @@ void Executor::RunCollective(const BoundOp& op) {
     case OpKind::kAllToAll:
       ticket = communicator->StartAllToAll(in.data, out.data, count / communicator->size(), in.dtype);
       break;
+    case OpKind::kShift: {
+      const int rank = communicator->rank(), size = communicator->size();
+      const Communicator::Piece sent = {in.data, count, (rank + 1) % size};
+      const Communicator::Piece received = {out.data, count, (rank + size - 1) % size};
+      ticket = communicator->StartExchange({sent}, {received}, in.dtype);
+      break;
+    }
     case OpKind::kExchangeOffsets:
       ticket = row_exchange_.StartOffsets(*communicator, in, out);
       break;

@@ -38,6 +38,15 @@ enum class OpKind : uint8_t {
   kSplitHeads,
   kJoinHeads,
   kAllToAll,
+  // ops/ring_attention.h
+  kRingAttention,
+  kRingAttentionGrad,
+  kTakeColumns,
+  kJoinColumns,
+  kShift,
+  kBlockAttention,
+  kMergeAttention,
+  kBlockAttentionGrad,
   // ops/embedding.h
   kEmbedding,
   kEmbeddingGrad,

@@ -16,6 +16,7 @@
 #include "runtime/ops/layer_norm.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/redistribute.h"
+#include "runtime/ops/ring_attention.h"
 #include "runtime/ops/rms_norm.h"
 #include "runtime/ops/rope.h"
 #include "runtime/ops/routing.h"
@@ -50,10 +51,21 @@ Table MakeTable() {
   at(OpKind::kSplitHeads) = {.name = "SplitHeads", .gradient = SplitHeadsGradient};
   at(OpKind::kJoinHeads) = {.name = "JoinHeads", .gradient = JoinHeadsGradient};
   at(OpKind::kAllToAll) = {.name = "AllToAll", .gradient = AllToAllGradient, .communicates = true};
+  at(OpKind::kRingAttention) = {
+      .name = "RingAttention", .gradient = RingAttentionGradient, .composite = true};
+  at(OpKind::kRingAttentionGrad) = {.name = "RingAttentionGrad", .composite = true};
+  at(OpKind::kTakeColumns) = {.name = "TakeColumns", .cpu_only = true};
+  at(OpKind::kJoinColumns) = {.name = "JoinColumns", .cpu_only = true};
+  at(OpKind::kShift) = {.name = "Shift", .communicates = true};
+  at(OpKind::kBlockAttention) = {.name = "BlockAttention", .cpu_only = true};
+  at(OpKind::kMergeAttention) = {.name = "MergeAttention", .cpu_only = true, .overwrites = 0};
+  at(OpKind::kBlockAttentionGrad) = {.name = "BlockAttentionGrad", .cpu_only = true};
   at(OpKind::kEmbedding) = {.name = "Embedding", .gradient = EmbeddingGradient};
   at(OpKind::kEmbeddingGrad) = {.name = "EmbeddingGrad", .accumulates = 0b1};
-  at(OpKind::kLinearCrossEntropy) = {.name = "LinearCrossEntropy", .gradient = LinearCrossEntropyGradient};
-  at(OpKind::kLinearCrossEntropyGrad) = {.name = "LinearCrossEntropyGrad", .accumulates = 0b100};
+  at(OpKind::kLinearCrossEntropy) = {
+      .name = "LinearCrossEntropy", .gradient = LinearCrossEntropyGradient, .composite = true};
+  at(OpKind::kLinearCrossEntropyGrad) = {
+      .name = "LinearCrossEntropyGrad", .composite = true, .accumulates = 0b100};
   at(OpKind::kSoftmaxStatistics) = {.name = "SoftmaxStatistics"};
   at(OpKind::kCrossEntropyLoss) = {.name = "CrossEntropyLoss"};
   at(OpKind::kCrossEntropyGrad) = {.name = "CrossEntropyGrad", .overwrites = 0};

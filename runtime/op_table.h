@@ -16,6 +16,8 @@ struct OpDefinition {
   bool communicates = false;
   // An effect, such as a choice of experts: its results are always saved, never computed again.
   bool kept = false;
+  // Stands for the ops that a pass expands it to: no backend has a kernel for it.
+  bool composite = false;
   // The CUDA backend has no kernel for it; what records it is refused there at start-up.
   bool cpu_only = false;
   // Its results must be gathered again in backward, never saved.

@@ -37,6 +37,7 @@ const Feature kFeatures[] = {
     {"tp", {{1, 1, 1, 2}}, {{"parallel.sequence_parallel", "false"}}},
     {"tp, sequence parallel", {{1, 1, 1, 2}}, {{"parallel.sequence_parallel", "true"}}},
     {"cp, all to all", {{1, 1, 2, 1}}, {{"parallel.context_form", "all_to_all"}}},
+    {"cp, ring", {{1, 1, 2, 1}}, {{"parallel.context_form", "ring"}}},
     {"1f1b", {{2, 1, 1, 1}}, {{"pipeline.schedule", "1f1b"}}},
     {"gpipe", {{2, 1, 1, 1}}, {{"pipeline.schedule", "gpipe"}}},
     {"interleaved", {{2, 1, 1, 1}}, {{"pipeline.schedule", "interleaved"}, {"pipeline.virtual_stages", "2"}}},
@@ -175,8 +176,9 @@ TEST_P(CompositionTest, EveryPairOfFeatures) {
     }
   }
   std::printf("%d pairs; %d more name one field twice\n", tried, excluded);
-  // The forms of ZeRO (6 pairs), tp, schedule (10) and recompute exclude each other, and nothing else does.
-  EXPECT_EQ(excluded, 18);
+  // The forms of ZeRO (6 pairs), tp, cp, schedule (10) and recompute exclude each other, and nothing else
+  // does.
+  EXPECT_EQ(excluded, 19);
 }
 
 // Which ones: another seed every run; --gtest_random_seed=N repeats one.

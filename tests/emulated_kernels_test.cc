@@ -94,8 +94,7 @@ TEST(EmulatedKernelsTest, ExistForEveryKindThatTheCpuHasAKernelFor) {
   for (int i = 0; i < kNumOpKinds; ++i) {
     const auto kind = static_cast<OpKind>(i);
     const bool none = Definition(kind).communicates || Definition(kind).cpu_only ||
-                      kind == OpKind::kRelabel || kind == OpKind::kLinearCrossEntropy ||
-                      kind == OpKind::kLinearCrossEntropyGrad;
+                      kind == OpKind::kRelabel || Definition(kind).composite;
     if (none) {
       EXPECT_DEATH(CudaKernel(kind), "has no kernel");
     } else {

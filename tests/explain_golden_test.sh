@@ -44,6 +44,7 @@ golden llama_dp2_zero3_rank1 "${llama[@]}" "${two_blocks[@]}" --set mesh.dp=2 --
 golden llama_dp4_memory "${llama[@]}" --set mesh.dp=4 --set train.micro_batch=2 --memory
 golden llama_full_recompute "${llama[@]}" "${one_block[@]}" --set parallel.recompute=full --rank 0
 golden llama_cp2_all_to_all_rank1 "${llama[@]}" "${one_block[@]}" --set mesh.cp=2 --set parallel.context_form=all_to_all --rank 1
+golden llama_cp2_ring_rank1 "${llama[@]}" "${one_block[@]}" --set mesh.cp=2 --rank 1
 golden mixtral_dp4_ep2_rank1 "${mixtral[@]}" "${one_block[@]}" --set mesh.dp=4 --set mesh.ep=2 --set train.micro_batch=1 --rank 1
 golden gpt2_one_rank "${gpt2[@]}" "${one_block[@]}" --rank 0
 golden gpt2_tp2_rank1 "${gpt2[@]}" "${one_block[@]}" --set mesh.tp=2 --rank 1

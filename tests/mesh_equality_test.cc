@@ -200,9 +200,9 @@ TEST(MeshEqualityTest, SequenceParallelRanksCutSequencesAnywhere) {
 
 // cp cuts micro-batches of one sequence, of several, and across them; experts lie over cp alone too.
 TEST(MeshEqualityTest, ContextParallelRanksShareASequence) {
-  const Overrides all_to_all = {"parallel.context_form=all_to_all"};
+  const Overrides forms[] = {{"parallel.context_form=all_to_all"}, {"parallel.context_form=ring"}};
   const Overrides meshes[] = {
-      {"mesh.cp=4", "mesh.dp=1", "train.micro_batch=1"},
+      {"mesh.cp=4", "mesh.dp=1", "train.micro_batch=2"},
       {"mesh.cp=8", "mesh.dp=1", "train.micro_batch=8"},
       {"mesh.cp=2", "mesh.dp=2", "mesh.pp=2", "train.micro_batch=1", "pipeline.schedule=zb-h1"},
       {"mesh.cp=2", "mesh.tp=4", "mesh.dp=1", "train.micro_batch=4", "parallel.zero_stage=3"},
@@ -215,16 +215,23 @@ TEST(MeshEqualityTest, ContextParallelRanksShareASequence) {
   int turn = 0;
   for (const Reference& reference : references) {
     for (const Overrides& mesh : meshes) {
-      reference.ExpectEquals(mesh + all_to_all +
-                             Overrides{absl::StrCat("parallel.recompute=", kRecompute[turn++ % 3])});
+      for (const Overrides& form : forms) {
+        reference.ExpectEquals(mesh + form +
+                               Overrides{absl::StrCat("parallel.recompute=", kRecompute[turn++ % 3])});
+      }
     }
   }
-  // Two sequences of 9 over 3 ranks.
-  Reference("tiny_gpt2.textproto", kSmall + Overrides{"train.sequence_length=9"})
-      .ExpectEquals(Overrides{"mesh.cp=3", "mesh.dp=1", "train.micro_batch=2"} + all_to_all);
-  Reference("tiny_mixtral.textproto",
-            kSmall + Overrides{"model.num_local_experts=4", "model.router_aux_loss_coef=0.5"})
-      .ExpectEquals(Overrides{"mesh.cp=4", "mesh.ep=4", "mesh.dp=1", "train.micro_batch=2"} + all_to_all);
+  // Two sequences of 9 over 3 ranks, in 3 or 6 chunks.
+  const Reference odd("tiny_gpt2.textproto", kSmall + Overrides{"train.sequence_length=9"});
+  const Reference mixtral("tiny_mixtral.textproto",
+                          kSmall + Overrides{"model.num_local_experts=4", "model.router_aux_loss_coef=0.5"});
+  for (const Overrides& form : forms) {
+    odd.ExpectEquals(Overrides{"mesh.cp=3", "mesh.dp=1", "train.micro_batch=2"} + form);
+    mixtral.ExpectEquals(Overrides{"mesh.cp=4", "mesh.ep=4", "mesh.dp=1", "train.micro_batch=2"} + form);
+  }
+  // More ranks than there are key heads.
+  Reference("tiny_llama.textproto", kSmall + Overrides{"model.num_key_value_heads=1"})
+      .ExpectEquals({"mesh.cp=8", "mesh.dp=1", "train.micro_batch=4"});
 }
 
 // Sizes that three does not divide: blocks over stages, the vocabulary over tp, buckets over ZeRO shards.

@@ -105,6 +105,8 @@ else
   check "llama cp=4, all to all" mesh_case tiny_llama 1 1 1 "${llama[@]}" "${all_to_all[@]}" --set mesh.cp=4
   check "gpt2 dp=2 cp=2 tp=2, all to all, ZeRO 3" mesh_case tiny_gpt2 2 2 1 "${gpt2[@]}" "${all_to_all[@]}" --set mesh.cp=2 \
     --set parallel.zero_stage=3
+  check "llama cp=4, ring" mesh_case tiny_llama 1 1 1 "${llama[@]}" --set mesh.cp=4
+  check "gpt2 dp=2 cp=2 pp=2, ring, zb-h1" mesh_case tiny_gpt2 2 1 2 "${gpt2[@]}" --set mesh.cp=2 --set pipeline.schedule=zb-h1
   check "gpt2 tp=2 pp=2, sequence parallel" mesh_case tiny_gpt2 1 2 2 "${gpt2[@]}" --set parallel.sequence_parallel=true
 fi
 
@@ -112,6 +114,7 @@ check "mixtral dp=2 tp=2 pp=2, double" mesh_case tiny_mixtral 2 2 2 "${mixtral[@
 check "mixtral tp=4, sequence parallel, double" mesh_case tiny_mixtral 1 4 1 "${mixtral[@]}" --set parallel.sequence_parallel=true
 check "mixtral dp=4 ep=2 pp=2, double" mesh_case tiny_mixtral 4 1 2 "${mixtral[@]}" --set mesh.ep=2
 check "mixtral cp=2 tp=2, all to all, double" mesh_case tiny_mixtral 1 2 1 "${mixtral[@]}" "${all_to_all[@]}" --set mesh.cp=2
+check "mixtral cp=2 tp=2, ring, sequence parallel, double" mesh_case tiny_mixtral 1 2 1 "${mixtral[@]}" --set mesh.cp=2 --set parallel.sequence_parallel=true
 check "mixtral dp=4, full recompute, double" mesh_case tiny_mixtral 4 1 1 "${mixtral[@]}" --set parallel.recompute=full
 
 # One run, saved on one mesh, with sequence parallelism, and resumed on two others.

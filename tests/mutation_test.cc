@@ -107,6 +107,10 @@ TEST_F(MutationTest, ContextParallelMixtralByAllToAll) {
                              {"mesh.cp=2", "mesh.tp=2", "train.micro_batch=1",
                               "parallel.sequence_parallel=true", "parallel.context_form=all_to_all"});
 }
+TEST_F(MutationTest, ContextParallelLlamaInARing) {
+  ExpectEveryOperationCounts("tiny_llama.textproto", kSmall,
+                             {"mesh.cp=4", "mesh.dp=2", "train.micro_batch=1", "parallel.recompute=full"});
+}
 TEST_F(MutationTest, PipelineOfGpt2WithTiedEmbeddings) {
   ExpectEveryOperationCounts("tiny_gpt2.textproto", kSmall,
                              {"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1"});

@@ -17,7 +17,11 @@ Operand Places(int64_t t, int64_t k, bool inverse) {
 
 // Of three sequences.
 Attributes LossAttributes(int64_t t) {
-  return {{"sequence_length", t / 3}, {"tp_shards", int64_t{1}}, {"balance", 0.7}, {"z", 0.3}};
+  return {{"sequence_length", t / 3},
+          {"tp_shards", int64_t{1}},
+          {"balanced", int64_t{0}},
+          {"balance", 0.7},
+          {"z", 0.3}};
 }
 
 Operand Counts(int64_t t, int64_t e, int64_t k) {
@@ -48,8 +52,8 @@ KernelCase RouterGradCase(int64_t t, int64_t e, int64_t k) {
 }
 
 KernelCase CountChoicesCase(int64_t t, int64_t e, int64_t k) {
-  return NewCase(OpKind::kCountChoices, {{"tp_shards", int64_t{1}}}, {ChosenExperts(t, e, k)},
-                 {{Role::kI32, {3, e}}});
+  return NewCase(OpKind::kCountChoices, {{"tp_shards", int64_t{1}}, {"balanced", int64_t{0}}},
+                 {ChosenExperts(t, e, k)}, {{Role::kI32, {3, e}}});
 }
 
 KernelCase RouterLossCase(int64_t t, int64_t e, int64_t k) {

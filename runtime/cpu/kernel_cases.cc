@@ -177,6 +177,55 @@ KernelCase AttentionGradCase(int64_t t, HeadShape heads) {
                  {{Role::kCompute, forward.inputs[0].shape}});
 }
 
+KernelCase BlockAttentionCase(int64_t t, HeadShape heads) {
+  const int64_t keys = t + 3;
+  std::vector<double> lo(t), hi(t);
+  for (int64_t q = 0; q < t; ++q) {
+    // The first queries see few keys, those of the second half all of a window's.
+    lo[q] = q < t / 2 ? 0 : static_cast<double>(std::max<int64_t>(1, q - 70));
+    hi[q] = static_cast<double>(q < t / 2 ? q / 3 : keys - 1);
+  }
+  const int64_t width = heads.key_heads * heads.head_size;
+  return NewCase(
+      OpKind::kBlockAttention, HeadAttributes(heads),
+      {RandomOperand(Role::kCompute, {t, heads.columns()}, 1),
+       RandomOperand(Role::kCompute, {keys, 2 * width}, 2), Operand32(lo), Operand32(hi)},
+      {{Role::kWide, {t, heads.query_heads * heads.head_size}}, {Role::kWide, {t, heads.query_heads}}});
+}
+
+// lse as if each query saw other keys besides: finite for those that see none here.
+KernelCase BlockAttentionGradCase(int64_t t, HeadShape heads) {
+  const KernelCase forward = BlockAttentionCase(t, heads);
+  Operand out = Saved(forward, 0), lse = Saved(forward, 1);
+  out.role = Role::kCompute;
+  for (double& v : lse.values) v = std::isfinite(v) ? v + 0.5 : 1;
+  return NewCase(OpKind::kBlockAttentionGrad, forward.attributes,
+                 {RandomOperand(Role::kCompute, out.shape, 3), forward.inputs[0], out, lse, forward.inputs[1],
+                  forward.inputs[2], forward.inputs[3]},
+                 {{Role::kWide, out.shape}, {Role::kWide, forward.inputs[1].shape}});
+}
+
+KernelCase MergeAttentionCase(int64_t t, int64_t heads, int64_t head_size) {
+  const Shape out = {t, heads * head_size}, lse = {t, heads};
+  KernelCase c = NewCase(OpKind::kMergeAttention, HeadAttributes({heads, heads, head_size}),
+                         {RandomOperand(Role::kWide, out, 1), RandomOperand(Role::kWide, lse, 2),
+                          RandomOperand(Role::kWide, out, 3), RandomOperand(Role::kWide, lse, 4, 20)},
+                         {{Role::kWide, out}, {Role::kWide, lse}});
+  c.inputs[3].values.back() = -std::numeric_limits<double>::infinity();
+  return c;
+}
+
+KernelCase TakeColumnsCase(int64_t t, int64_t d, int64_t first, int64_t columns) {
+  return NewCase(OpKind::kTakeColumns, {{"first", first}}, {RandomOperand(Role::kCompute, {t, d}, 1)},
+                 {{Role::kCompute, {t, columns}}});
+}
+
+KernelCase JoinColumnsCase(int64_t t, int64_t m, int64_t n) {
+  return NewCase(OpKind::kJoinColumns, {},
+                 {RandomOperand(Role::kWide, {t, m}, 1), RandomOperand(Role::kWide, {t, n}, 2)},
+                 {{Role::kCompute, {t, m + n}}});
+}
+
 KernelCase SplitHeadsCase(int64_t t, HeadShape heads, int64_t parts, bool join) {
   const Attributes attributes = {{"query_heads", heads.query_heads},
                                  {"key_heads", heads.key_heads},
@@ -317,6 +366,8 @@ void AddRowCases(std::vector<KernelCase>* cases) {
   }
   cases->push_back(SplitHeadsCase(130, {8, 4, 16}, 4, false));
   cases->push_back(SplitHeadsCase(130, {8, 4, 16}, 4, true));
+  cases->push_back(TakeColumnsCase(5, 9, 4, 3));
+  cases->push_back(JoinColumnsCase(5, 9, 4));
   cases->push_back(ColumnSumCase(300, 264));
   cases->push_back(GatherRowsCase(9, 5001, 5));
   // A rank that holds padding alone.
@@ -355,6 +406,11 @@ std::vector<KernelCase> AllKernelCases() {
       cases.push_back(RopeCase(t, heads, true));
       cases.push_back(AttentionCase(t, heads));
       cases.push_back(AttentionGradCase(t, heads));
+      if (t > 1) {
+        cases.push_back(BlockAttentionCase(t, heads));
+        cases.push_back(BlockAttentionGradCase(t, heads));
+      }
+      cases.push_back(MergeAttentionCase(t, heads.query_heads, heads.head_size));
       cases.back().name += absl::StrCat("_", heads.query_heads, "_", heads.key_heads);
     }
   }

@@ -33,6 +33,12 @@ KernelCase RopeCase(int64_t t, HeadShape heads, bool inverse);
 // Two sequences, the second of which sees no more than 5 keys.
 KernelCase AttentionCase(int64_t t, HeadShape heads);
 KernelCase AttentionGradCase(int64_t t, HeadShape heads);
+// `t` queries of a rank of two and the keys of the other, causal but for the last query, which sees none.
+KernelCase BlockAttentionCase(int64_t t, HeadShape heads);
+KernelCase BlockAttentionGradCase(int64_t t, HeadShape heads);
+KernelCase MergeAttentionCase(int64_t t, int64_t heads, int64_t head_size);
+KernelCase TakeColumnsCase(int64_t t, int64_t d, int64_t first, int64_t columns);
+KernelCase JoinColumnsCase(int64_t t, int64_t m, int64_t n);
 // Among `parts` ranks.
 KernelCase SplitHeadsCase(int64_t t, HeadShape heads, int64_t parts, bool join);
 // Rank 1 of 3 of a sharded table, so that ids lie on either side of its rows, or the whole table.

@@ -49,6 +49,11 @@ KernelTable MakePlainTable() {
   table[OpKind::kRope] = {RopePlain};
   table[OpKind::kAttention] = {AttentionPlain, AttentionPlainWorkspaceBytes};
   table[OpKind::kAttentionGrad] = {AttentionGradPlain, AttentionGradPlainWorkspaceBytes};
+  table[OpKind::kBlockAttention] = {BlockAttentionPlain, BlockAttentionPlainWorkspaceBytes};
+  table[OpKind::kBlockAttentionGrad] = {BlockAttentionGradPlain, BlockAttentionGradPlainWorkspaceBytes};
+  table[OpKind::kMergeAttention] = {MergeAttentionPlain};
+  table[OpKind::kTakeColumns] = {TakeColumnsPlain};
+  table[OpKind::kJoinColumns] = {JoinColumnsPlain};
   table[OpKind::kSplitHeads] = {SplitHeadsPlain};
   table[OpKind::kJoinHeads] = {JoinHeadsPlain};
   table[OpKind::kEmbedding] = {EmbeddingPlain};

@@ -89,8 +89,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(KernelTableTest, EveryKindHasAKernelOrIsKnownToHaveNone) {
   for (int i = 0; i < kNumOpKinds; ++i) {
     const auto kind = static_cast<OpKind>(i);
-    const bool none = Definition(kind).communicates || kind == OpKind::kRelabel ||
-                      kind == OpKind::kLinearCrossEntropy || kind == OpKind::kLinearCrossEntropyGrad;
+    const bool none = Definition(kind).communicates || kind == OpKind::kRelabel || Definition(kind).composite;
     if (none) {
       EXPECT_DEATH(PlainKernel(kind), "has no kernel");
       EXPECT_DEATH(FastKernel(kind), "has no kernel");
@@ -106,8 +105,7 @@ TEST(KernelTableTest, EveryKernelHasACase) {
   for (const KernelCase& c : AllKernelCases()) seen[static_cast<int>(c.kind)] = true;
   for (int i = 0; i < kNumOpKinds; ++i) {
     const auto kind = static_cast<OpKind>(i);
-    const bool none = Definition(kind).communicates || kind == OpKind::kRelabel ||
-                      kind == OpKind::kLinearCrossEntropy || kind == OpKind::kLinearCrossEntropyGrad;
+    const bool none = Definition(kind).communicates || kind == OpKind::kRelabel || Definition(kind).composite;
     EXPECT_NE(seen[i], none) << Name(kind);
   }
 }

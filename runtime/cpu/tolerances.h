@@ -15,6 +15,8 @@ constexpr double Float32Tolerance(OpKind kind) {
     case OpKind::kCast:
     case OpKind::kGatherRows:
     case OpKind::kKeepOnFirst:
+    case OpKind::kTakeColumns:
+    case OpKind::kJoinColumns:
     case OpKind::kSplitHeads:
     case OpKind::kJoinHeads:
     case OpKind::kEmbedding:
@@ -28,6 +30,8 @@ constexpr double Float32Tolerance(OpKind kind) {
     case OpKind::kLinearWeightGrad:
     case OpKind::kAttention:
     case OpKind::kAttentionGrad:
+    case OpKind::kBlockAttention:
+    case OpKind::kBlockAttentionGrad:
       return 5e-6;  // sums of up to some hundred products in fp32, and exponentials of such
     case OpKind::kSoftmaxStatistics:
     case OpKind::kCrossEntropyLoss:

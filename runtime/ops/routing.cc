@@ -33,7 +33,7 @@ void RouterGradient(GradientContext& g) {
                                 {{"num_experts", logits.shape()[1]}}));
 }
 
-Tensor CountChoices(Tensor experts, int64_t num_experts, int64_t sequences) {
+Tensor CountChoices(Tensor experts, int64_t num_experts, int64_t sequences, bool balanced) {
   const int64_t shards = TensorShards(experts);
   const int64_t of_cp = experts.recorder().mesh()[Axis::kCp];
   CHECK_EQ(experts.shape()[0] * shards * of_cp % sequences, 0)
@@ -44,14 +44,15 @@ Tensor CountChoices(Tensor experts, int64_t num_experts, int64_t sequences) {
   }
   Tensor counts = experts.recorder().Record1(OpKind::kCountChoices, {experts},
                                              {"router.counts", DType::kI32, {sequences, num_experts}, layout},
-                                             {{"tp_shards", shards}});
+                                             {{"tp_shards", shards}, {"balanced", int64_t{balanced}}});
   for (Axis axis : {Axis::kCp, Axis::kTp}) {
     if (layout[axis] == kPartial) counts = Redistribute(counts, axis, kInvariant);
   }
   return counts;
 }
 
-Tensor RouterLoss(Tensor logits, Tensor counts, int64_t sequence_length, double balance, double z) {
+Tensor RouterLoss(Tensor logits, Tensor counts, int64_t sequence_length, double balance, double z,
+                  bool balanced) {
   CHECK_EQ(counts.shape()[1], logits.shape()[1]) << "RouterLoss";
   return logits.recorder().Record1(OpKind::kRouterLoss, {logits, counts},
                                    {"router.loss",
@@ -60,6 +61,7 @@ Tensor RouterLoss(Tensor logits, Tensor counts, int64_t sequence_length, double 
                                     Recorder::Infer("tE->t", Linearity::kNonlinear, {logits})},
                                    {{"sequence_length", sequence_length},
                                     {"tp_shards", TensorShards(logits)},
+                                    {"balanced", int64_t{balanced}},
                                     {"balance", balance},
                                     {"z", z}});
 }

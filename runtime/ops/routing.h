@@ -22,11 +22,12 @@ void RouterGradient(GradientContext& g);
 
 // How often the tokens of each of a replica's sequences chose each expert, over all ranks that share them
 // (cp, and tp where it shards tokens). Never recomputed.
-//   experts   i32 [T, k]   the tokens of each sequence follow each other, by rank of cp, then of tp; all
-//   sequences have as many
+//   experts   i32 [T, k]   the tokens of each sequence follow each other, in the order of the ranks of cp, in
+//   which tp's ranks follow each other; all sequences have as many
 // kCountChoices: (experts) -> counts i32 [sequences, E], Partial where ranks share sequences. Attribute:
-// tp_shards: the ranks of tp that hold other rows each, 1 where all hold the same. Those of cp always do.
-Tensor CountChoices(Tensor experts, int64_t num_experts, int64_t sequences);
+// tp_shards: the ranks of tp that hold other rows each, 1 where all hold the same. Those of cp
+// always do, in the TokenOrder (token_order.h) of their number and `balanced`, an attribute too.
+Tensor CountChoices(Tensor experts, int64_t num_experts, int64_t sequences, bool balanced = false);
 
 // What the router pays for each token t, of sequence s:
 //   balance * E * sum_e f_se p_te  +  z * logsumexp_e(logits[t])^2
@@ -36,8 +37,9 @@ Tensor CountChoices(Tensor experts, int64_t num_experts, int64_t sequences);
 //   logits   [T, E], counts i32 [sequences, E] of CountChoices;  sequence_length: S, over all ranks
 // kRouterLoss: (logits, counts) -> loss [T] wide
 // kRouterLossGrad: (logits, counts) -> loss, dlogits [T, E]; as a root's gradient is one, it needs no loss
-// beforehand and yields it. Attributes of both: sequence_length, tp_shards, balance, z
-Tensor RouterLoss(Tensor logits, Tensor counts, int64_t sequence_length, double balance, double z);
+// beforehand and yields it. Attributes of both: sequence_length, tp_shards, balanced, balance, z
+Tensor RouterLoss(Tensor logits, Tensor counts, int64_t sequence_length, double balance, double z,
+                  bool balanced = false);
 void RouterLossGradient(GradientContext& g);
 
 // Sorts the T k choices by expert; those of one expert stay in the order of the tokens. Choice t k + j is the

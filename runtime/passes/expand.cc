@@ -6,6 +6,7 @@
 
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/linear.h"
+#include "runtime/passes/expand_ops.h"
 
 namespace trireme {
 namespace {
@@ -88,25 +89,12 @@ class Expansion {
 }  // namespace
 
 void ExpandCrossEntropy(Recorder& recorder, int64_t logits_bytes) {
-  Program& program = recorder.program();
-  for (int s = 0; s < program.segments.size(); ++s) {
-    std::vector<Op> ops;
-    for (const Op& op : std::vector<Op>(program.segments[s].ops)) {
-      if (op.kind != OpKind::kLinearCrossEntropy && op.kind != OpKind::kLinearCrossEntropyGrad) {
-        ops.push_back(op);
-        continue;
-      }
-      // Record into a segment of its own at the end, then move the ops to their place.
-      recorder.BeginSegment("expansion", program.segments[s].region);
-      Expansion(recorder, op, logits_bytes).Run();
-      for (Op& expanded : program.segments.back().ops) {
-        expanded.recomputed = op.recomputed;
-        ops.push_back(std::move(expanded));
-      }
-      program.segments.pop_back();
-    }
-    program.segments[s].ops = std::move(ops);
-  }
+  ExpandOps(
+      recorder,
+      [](const Op& op) {
+        return op.kind == OpKind::kLinearCrossEntropy || op.kind == OpKind::kLinearCrossEntropyGrad;
+      },
+      [&](const Op& op) { Expansion(recorder, op, logits_bytes).Run(); });
 }
 
 }  // namespace trireme

@@ -10,138 +10,223 @@
 namespace trireme {
 namespace {
 
+// Heads side by side in rows of `cols` elements.
+template <typename T>
+struct Heads {
+  T* data;
+  int64_t cols, size;
+  // Where row t has its head.
+  int64_t At(int64_t t, int64_t head) const { return t * cols + head * size; }
+  Heads Behind(int64_t heads) const { return {data + heads * size, cols, size}; }
+};
+
+template <typename T>
+Heads<T> HeadsOf(const View& view, int64_t size) {
+  return {view.as<T>(), view.shape.cols(), size};
+}
+
+// Who attends to what: query q to keys [lo[q], End(q)).
 struct PlainShape {
-  PlainShape(const Op& op, const View& qkv)
-      : tokens(qkv.shape.rows()),
-        cols(qkv.shape.cols()),
+  PlainShape(const Op& op, const View& queries, const View& key_rows)
+      : tokens(queries.shape.rows()),
+        keys(key_rows.shape.rows()),
         query_heads(op.attributes.Int("query_heads")),
         key_heads(op.attributes.Int("key_heads")),
         size(op.attributes.Int("head_size")),
         scale(1 / std::sqrt(static_cast<double>(size))) {}
 
   int64_t group() const { return query_heads / key_heads; }
-  // Where a token's head begins in qkv.
-  int64_t Query(int64_t t, int64_t head) const { return t * cols + head * size; }
-  int64_t Key(int64_t t, int64_t head) const { return t * cols + (query_heads + head) * size; }
-  int64_t ValueOf(int64_t t, int64_t head) const {
-    return t * cols + (query_heads + key_heads + head) * size;
-  }
+  int64_t End(int64_t q) const { return hi != nullptr ? hi[q] : q + 1; }
 
-  int64_t tokens, cols, query_heads, key_heads, size;
+  int64_t tokens, keys, query_heads, key_heads, size;
   double scale;
+  const int32_t* lo = nullptr;
+  const int32_t* hi = nullptr;  // absent: q + 1
 };
 
 template <typename T>
-void AttentionOf(const KernelArguments& a) {
-  const PlainShape s(a.op, a.inputs[0]);
-  const T* qkv = a.inputs[0].as<T>();
-  const int32_t* lo = a.inputs[1].as<int32_t>();
-  T* out = a.outputs[0].as<T>();
+struct PlainOperands {
+  Heads<const T> queries, keys, values;
+};
+
+// Of queries, keys and values in one value, or of a value of keys and values.
+template <typename T>
+PlainOperands<T> Packed(const View& qkv, const PlainShape& s) {
+  const Heads<const T> all = HeadsOf<const T>(qkv, s.size);
+  return {all, all.Behind(s.query_heads), all.Behind(s.query_heads + s.key_heads)};
+}
+template <typename T>
+PlainOperands<T> Apart(const View& qkv, const View& kv, const PlainShape& s) {
+  const Heads<const T> keys = HeadsOf<const T>(kv, s.size);
+  return {HeadsOf<const T>(qkv, s.size), keys, keys.Behind(s.key_heads)};
+}
+
+// A query that sees nothing: out 0, lse -infinity.
+template <typename T, typename Out>
+void AttentionOf(const KernelArguments& a, const PlainShape& s, const PlainOperands<T>& x) {
+  Out* out = a.outputs[0].as<Out>();
   Wide<T>* lse = a.outputs[1].as<Wide<T>>();
 #pragma omp parallel for num_threads(a.num_threads)
   for (int64_t q = 0; q < s.tokens; ++q) {
-    double* weights = static_cast<double*>(a.workspace) + omp_get_thread_num() * (s.tokens + s.size);
-    double* values = weights + s.tokens;
+    double* weights = static_cast<double*>(a.workspace) + omp_get_thread_num() * (s.keys + s.size);
+    double* values = weights + s.keys;
     for (int64_t h = 0; h < s.query_heads; ++h) {
       const int64_t kh = h / s.group();
       double maximum = -std::numeric_limits<double>::infinity();
-      for (int64_t k = lo[q]; k <= q; ++k) {
-        weights[k] = s.scale * Dot(qkv + s.Query(q, h), qkv + s.Key(k, kh), s.size);
+      for (int64_t k = s.lo[q]; k < s.End(q); ++k) {
+        weights[k] =
+            s.scale * Dot(x.queries.data + x.queries.At(q, h), x.keys.data + x.keys.At(k, kh), s.size);
         maximum = std::max(maximum, weights[k]);
       }
       double sum = 0;
-      for (int64_t k = lo[q]; k <= q; ++k) {
+      for (int64_t k = s.lo[q]; k < s.End(q); ++k) {
         weights[k] = std::exp(weights[k] - maximum);
         sum += weights[k];
       }
       Put(lse, q * s.query_heads + h, maximum + std::log(sum));
       std::fill_n(values, s.size, 0.0);
-      for (int64_t k = lo[q]; k <= q; ++k) {
-        for (int64_t i = 0; i < s.size; ++i) values[i] += weights[k] * Get(qkv, s.ValueOf(k, kh) + i);
+      for (int64_t k = s.lo[q]; k < s.End(q); ++k) {
+        for (int64_t i = 0; i < s.size; ++i)
+          values[i] += weights[k] * Get(x.values.data, x.values.At(k, kh) + i);
       }
-      for (int64_t i = 0; i < s.size; ++i) Put(out, (q * s.query_heads + h) * s.size + i, values[i] / sum);
+      const double divisor = sum > 0 ? sum : 1;
+      for (int64_t i = 0; i < s.size; ++i)
+        Put(out, (q * s.query_heads + h) * s.size + i, values[i] / divisor);
     }
   }
 }
 
-// The sums of one key head: dk and dv of all tokens, and dq of one query.
+// Where the gradients go.
+template <typename Out>
+struct PlainGradients {
+  Heads<Out> queries, keys, values;
+};
+
+// The sums of one key head: dk and dv of all keys, and dq of one query.
 struct GradSums {
   double* dk;
   double* dv;
   double* dq;
 };
 
-// Adds query q of head h to the sums, and writes its dq.
-template <typename T>
-void AttentionGradOfQuery(const KernelArguments& a, const PlainShape& s, const GradSums& sums, int64_t q,
-                          int64_t h) {
-  const T* qkv = a.inputs[1].as<T>();
+// Adds query q of head h to the sums, and writes its dq. Inputs 0, 2 and 3: dout, out, lse.
+template <typename T, typename Out>
+void AttentionGradOfQuery(const KernelArguments& a, const PlainShape& s, const PlainOperands<T>& x,
+                          const Heads<Out>& dqueries, const GradSums& sums, int64_t q, int64_t h) {
   const int64_t at = (q * s.query_heads + h) * s.size;
   const T* dout = a.inputs[0].as<T>() + at;
   const double lse = Get(a.inputs[3].as<Wide<T>>(), q * s.query_heads + h);
   const int64_t kh = h / s.group();
   const double delta = Dot(dout, a.inputs[2].as<T>() + at, s.size);
   std::fill_n(sums.dq, s.size, 0.0);
-  for (int64_t k = a.inputs[4].as<int32_t>()[q]; k <= q; ++k) {
-    const T* query = qkv + s.Query(q, h);
-    const T* key = qkv + s.Key(k, kh);
+  for (int64_t k = s.lo[q]; k < s.End(q); ++k) {
+    const T* query = x.queries.data + x.queries.At(q, h);
+    const T* key = x.keys.data + x.keys.At(k, kh);
     const double weight = std::exp(s.scale * Dot(query, key, s.size) - lse);
-    const double dscore = s.scale * weight * (Dot(dout, qkv + s.ValueOf(k, kh), s.size) - delta);
+    const double dscore = s.scale * weight * (Dot(dout, x.values.data + x.values.At(k, kh), s.size) - delta);
     for (int64_t i = 0; i < s.size; ++i) {
       sums.dq[i] += dscore * Get(key, i);
       sums.dk[k * s.size + i] += dscore * Get(query, i);
       sums.dv[k * s.size + i] += weight * Get(dout, i);
     }
   }
-  for (int64_t i = 0; i < s.size; ++i) Put(a.outputs[0].as<T>(), s.Query(q, h) + i, sums.dq[i]);
+  for (int64_t i = 0; i < s.size; ++i) Put(dqueries.data, dqueries.At(q, h) + i, sums.dq[i]);
 }
 
-template <typename T>
-void AttentionGradOf(const KernelArguments& a) {
-  const PlainShape s(a.op, a.inputs[1]);
-  T* dqkv = a.outputs[0].as<T>();
+template <typename T, typename Out>
+void AttentionGradOf(const KernelArguments& a, const PlainShape& s, const PlainOperands<T>& x,
+                     const PlainGradients<Out>& d) {
   // A key head's gradients are one thread's: their sums are in the order of the queries whatever the threads.
 #pragma omp parallel for num_threads(a.num_threads)
   for (int64_t kh = 0; kh < s.key_heads; ++kh) {
-    const int64_t elements = s.tokens * s.size;
+    const int64_t elements = s.keys * s.size;
     double* scratch = static_cast<double*>(a.workspace) + kh * (2 * elements + s.size);
     const GradSums sums = {scratch, scratch + elements, scratch + 2 * elements};
     std::fill_n(scratch, 2 * elements, 0.0);
     for (int64_t h = kh * s.group(); h < (kh + 1) * s.group(); ++h) {
-      for (int64_t q = 0; q < s.tokens; ++q) AttentionGradOfQuery<T>(a, s, sums, q, h);
+      for (int64_t q = 0; q < s.tokens; ++q) AttentionGradOfQuery(a, s, x, d.queries, sums, q, h);
     }
-    for (int64_t k = 0; k < s.tokens; ++k) {
+    for (int64_t k = 0; k < s.keys; ++k) {
       for (int64_t i = 0; i < s.size; ++i) {
-        Put(dqkv, s.Key(k, kh) + i, sums.dk[k * s.size + i]);
-        Put(dqkv, s.ValueOf(k, kh) + i, sums.dv[k * s.size + i]);
+        Put(d.keys.data, d.keys.At(k, kh) + i, sums.dk[k * s.size + i]);
+        Put(d.values.data, d.values.At(k, kh) + i, sums.dv[k * s.size + i]);
       }
     }
   }
 }
 
-}  // namespace
-
-int64_t AttentionPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
-                                     absl::Span<const View> outputs, int num_threads) {
-  (void)outputs;
-  const PlainShape s(op, inputs[0]);
-  return num_threads * (s.tokens + s.size) * static_cast<int64_t>(sizeof(double));
+int64_t ForwardBytes(const Op& op, const View& queries, const View& keys, int num_threads) {
+  const PlainShape s(op, queries, keys);
+  return num_threads * (s.keys + s.size) * static_cast<int64_t>(sizeof(double));
 }
 
-int64_t AttentionGradPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
-                                         absl::Span<const View> outputs, int num_threads) {
-  (void)outputs;
-  (void)num_threads;
-  const PlainShape s(op, inputs[1]);
-  return s.key_heads * (2 * s.tokens + 1) * s.size * static_cast<int64_t>(sizeof(double));
+int64_t BackwardBytes(const Op& op, const View& queries, const View& keys) {
+  const PlainShape s(op, queries, keys);
+  return s.key_heads * (2 * s.keys + 1) * s.size * static_cast<int64_t>(sizeof(double));
+}
+
+}  // namespace
+
+int64_t AttentionPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs, absl::Span<const View>,
+                                     int num_threads) {
+  return ForwardBytes(op, inputs[0], inputs[0], num_threads);
+}
+
+int64_t AttentionGradPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs, absl::Span<const View>,
+                                         int) {
+  return BackwardBytes(op, inputs[1], inputs[1]);
+}
+
+int64_t BlockAttentionPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs, absl::Span<const View>,
+                                          int num_threads) {
+  return ForwardBytes(op, inputs[0], inputs[1], num_threads);
+}
+
+int64_t BlockAttentionGradPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                              absl::Span<const View>, int) {
+  return BackwardBytes(op, inputs[1], inputs[4]);
 }
 
 void AttentionPlain(const KernelArguments& a) {
-  ForFloat(a.outputs[0].dtype, [&](auto type) { AttentionOf<decltype(type)>(a); });
+  PlainShape s(a.op, a.inputs[0], a.inputs[0]);
+  s.lo = a.inputs[1].as<int32_t>();
+  ForFloat(a.outputs[0].dtype, [&](auto type) {
+    using T = decltype(type);
+    AttentionOf<T, T>(a, s, Packed<T>(a.inputs[0], s));
+  });
 }
 
 void AttentionGradPlain(const KernelArguments& a) {
-  ForFloat(a.outputs[0].dtype, [&](auto type) { AttentionGradOf<decltype(type)>(a); });
+  PlainShape s(a.op, a.inputs[1], a.inputs[1]);
+  s.lo = a.inputs[4].as<int32_t>();
+  ForFloat(a.outputs[0].dtype, [&](auto type) {
+    using T = decltype(type);
+    const Heads<T> d = HeadsOf<T>(a.outputs[0], s.size);
+    AttentionGradOf<T, T>(a, s, Packed<T>(a.inputs[1], s),
+                          {d, d.Behind(s.query_heads), d.Behind(s.query_heads + s.key_heads)});
+  });
+}
+
+void BlockAttentionPlain(const KernelArguments& a) {
+  PlainShape s(a.op, a.inputs[0], a.inputs[1]);
+  s.lo = a.inputs[2].as<int32_t>();
+  s.hi = a.inputs[3].as<int32_t>();
+  ForFloat(a.inputs[0].dtype, [&](auto type) {
+    using T = decltype(type);
+    AttentionOf<T, Wide<T>>(a, s, Apart<T>(a.inputs[0], a.inputs[1], s));
+  });
+}
+
+void BlockAttentionGradPlain(const KernelArguments& a) {
+  PlainShape s(a.op, a.inputs[1], a.inputs[4]);
+  s.lo = a.inputs[5].as<int32_t>();
+  s.hi = a.inputs[6].as<int32_t>();
+  ForFloat(a.inputs[1].dtype, [&](auto type) {
+    using T = decltype(type);
+    const Heads<Wide<T>> dkv = HeadsOf<Wide<T>>(a.outputs[1], s.size);
+    AttentionGradOf<T, Wide<T>>(a, s, Apart<T>(a.inputs[1], a.inputs[4], s),
+                                {HeadsOf<Wide<T>>(a.outputs[0], s.size), dkv, dkv.Behind(s.key_heads)});
+  });
 }
 
 }  // namespace trireme

@@ -38,6 +38,16 @@ int64_t AttentionPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs
 int64_t AttentionGradPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                          absl::Span<const View> outputs, int num_threads);
 
+void BlockAttentionPlain(const KernelArguments& a);
+void BlockAttentionGradPlain(const KernelArguments& a);
+int64_t BlockAttentionPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                          absl::Span<const View> outputs, int num_threads);
+int64_t BlockAttentionGradPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                              absl::Span<const View> outputs, int num_threads);
+void MergeAttentionPlain(const KernelArguments& a);
+void TakeColumnsPlain(const KernelArguments& a);
+void JoinColumnsPlain(const KernelArguments& a);
+
 void SplitHeadsPlain(const KernelArguments& a);
 void JoinHeadsPlain(const KernelArguments& a);
 

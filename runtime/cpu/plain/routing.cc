@@ -3,6 +3,7 @@
 
 #include "runtime/cpu/plain/element.h"
 #include "runtime/cpu/plain/plain.h"
+#include "runtime/token_order.h"
 
 namespace trireme {
 namespace {
@@ -68,15 +69,20 @@ void RouterGradOf(const KernelArguments& a) {
 class SequenceOfRow {
  public:
   SequenceOfRow(const KernelArguments& a, int64_t rows, int64_t sequences) {
-    const int64_t shards = a.op.attributes.Int("tp_shards");
-    rows_per_sequence_ = rows * shards * a.mesh[Axis::kCp] / sequences;
-    first_row_ = a.coordinate[Axis::kCp] * rows * shards;
-    if (shards > 1) first_row_ += a.coordinate[Axis::kTp] * rows;
+    const int64_t shards = a.op.attributes.Int("tp_shards"), cp = a.mesh[Axis::kCp];
+    order_ = {rows * shards * cp, cp, a.op.attributes.Int("balanced") != 0};
+    tokens_per_sequence_ = order_.tokens / sequences;
+    rank_ = a.coordinate[Axis::kCp];
+    first_row_ = shards > 1 ? a.coordinate[Axis::kTp] * rows : 0;
   }
-  int64_t operator()(int64_t row) const { return (first_row_ + row) / rows_per_sequence_; }
+  int64_t operator()(int64_t row) const {
+    return order_.StreamIndex(rank_, first_row_ + row) / tokens_per_sequence_;
+  }
 
  private:
-  int64_t rows_per_sequence_ = 1;
+  TokenOrder order_;
+  int64_t tokens_per_sequence_ = 1;
+  int64_t rank_ = 0;
   int64_t first_row_ = 0;
 };
 

@@ -1,0 +1,50 @@
+#include "runtime/ops/ring_attention.h"
+
+#include <glog/logging.h>
+
+namespace trireme {
+
+Tensor RingAttention(Tensor qkv, Tensor spans, HeadShape heads, double mean_keys) {
+  CHECK_EQ(qkv.shape()[1], heads.columns()) << "RingAttention";
+  CHECK(qkv.layout()[Axis::kCp] == Shard(0)) << "RingAttention: " << qkv.layout().ToString();
+  const int64_t t = qkv.shape()[0], width = heads.query_heads * heads.head_size;
+  CHECK_EQ(spans.shape()[0], t * 2 * qkv.recorder().mesh()[Axis::kCp]) << "RingAttention: spans";
+  const Layout layout = Recorder::Infer("th->th", Linearity::kNonlinear, {qkv});
+  return qkv.recorder().Record(
+      OpKind::kRingAttention, {qkv, spans},
+      {{"attention", qkv.dtype(), {t, width}, layout},
+       {"attention.lse", qkv.recorder().precision().wide(), {t, heads.query_heads}, layout}},
+      {{"query_heads", heads.query_heads}, {"key_heads", heads.key_heads}, {"head_size", heads.head_size}},
+      4.0 * static_cast<double>(t) * mean_keys * static_cast<double>(width))[0];
+}
+
+void RingAttentionGradient(GradientContext& g) {
+  const Tensor qkv = g.input(0);
+  const Layout layout = Recorder::Infer("th,th,th,th->th", Linearity::kNonlinear,
+                                        {g.gradient(0), qkv, g.output(0), g.output(1)});
+  g.Add(0, g.recorder().Record1(
+               OpKind::kRingAttentionGrad, {g.gradient(0), qkv, g.output(0), g.output(1), g.input(1)},
+               {"d.attention", qkv.dtype(), qkv.shape(), layout}, g.op().attributes, 2.0 * g.op().flops));
+}
+
+Tensor TakeColumns(Tensor x, int64_t first, int64_t columns) {
+  CHECK_LE(first + columns, x.shape()[1]) << "TakeColumns";
+  return x.recorder().Record1(OpKind::kTakeColumns, {x},
+                              {x.value().name, x.dtype(), {x.shape()[0], columns}, x.layout()},
+                              {{"first", first}});
+}
+
+Tensor JoinColumns(Tensor a, Tensor b, DType dtype) {
+  CHECK_EQ(a.shape()[0], b.shape()[0]) << "JoinColumns";
+  return a.recorder().Record1(
+      OpKind::kJoinColumns, {a, b},
+      {a.value().name, dtype, {a.shape()[0], a.shape()[1] + b.shape()[1]}, a.layout()});
+}
+
+Tensor Shift(Tensor x, Axis axis) {
+  if (x.recorder().mesh()[axis] == 1) return x;
+  return x.recorder().Record1(OpKind::kShift, {x}, {x.value().name, x.dtype(), x.shape(), x.layout()},
+                              {{"axis", static_cast<int64_t>(axis)}});
+}
+
+}  // namespace trireme
