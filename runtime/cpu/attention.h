@@ -1,4 +1,5 @@
-// The attention of ops/attention.h, for f32 and bf16 compute dtypes. (f64 has only the plain path.)
+// The attention of ops/attention.h and the blocks of ops/ring_attention.h, for f32 and bf16 compute dtypes.
+// (f64 has only the plain path.)
 //
 // Tiles of 64 queries meet tiles of 64 keys, in fp32 whatever the dtype. Scores lie keys by queries, so that
 // 16 queries fill a vector: maxima and sums over keys need no reduction inside a vector, and every product is
@@ -24,6 +25,14 @@ int64_t AttentionFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
 void AttentionGradFast(const KernelArguments& arguments);
 int64_t AttentionGradFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                         absl::Span<const View> outputs, int num_threads);
+
+// The same of a block of ops/ring_attention.h. A task of the gradient is a key head with all queries.
+void BlockAttentionFast(const KernelArguments& arguments);
+int64_t BlockAttentionFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                         absl::Span<const View> outputs, int num_threads);
+void BlockAttentionGradFast(const KernelArguments& arguments);
+int64_t BlockAttentionGradFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                             absl::Span<const View> outputs, int num_threads);
 
 }  // namespace trireme
 

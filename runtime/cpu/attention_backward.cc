@@ -31,15 +31,15 @@ struct BackwardScratch {
         dscores(weights + kTileKeys * kTileQueries),
         lse(dscores + kTileKeys * kTileQueries),
         delta(lse + kTileQueries),
-        lo(reinterpret_cast<int32_t*>(delta + kTileQueries)),
-        dkeys(delta + 2 * kTileQueries),
+        mask(reinterpret_cast<int32_t*>(delta + kTileQueries)),
+        dkeys(delta + 3 * kTileQueries),
         dvalues(dkeys + StretchRows(s) * s.padded_size) {}
 
   // The last step of keys may reach over the end of a stretch.
-  static int64_t StretchRows(const AttentionShape& s) { return s.tokens + kStepKeys; }
+  static int64_t StretchRows(const AttentionShape& s) { return s.keys + kStepKeys; }
   static int64_t Floats(const AttentionShape& s) {
     return (5 * kTileQueries + 2 * kTileKeys + 2 * StretchRows(s)) * s.padded_size +
-           2 * kTileKeys * kTileQueries + 3 * kTileQueries;
+           2 * kTileKeys * kTileQueries + 4 * kTileQueries;
   }
 
   // One query head's share of a tile of queries; q is the query times the scale.
@@ -48,7 +48,7 @@ struct BackwardScratch {
   float* weights;                                         // [64 keys, 64 queries]
   float* dscores;                                         // the same; first the gradient of the weights
   float *lse, *delta;                                     // [64]; delta = out . dout
-  int32_t* lo;                                            // [64]
+  int32_t* mask;                                          // [2, 64]: first and last key seen
   float *dkeys, *dvalues;                                 // [stretch, A']
 };
 
@@ -81,7 +81,7 @@ template <bool kMasked>
 HWY_INLINE void SoftmaxGradOfVector(const BackwardScratch& w, const TileMask& mask, Range keys,
                                     int64_t query) {
   const F32 d;
-  const QueryLanes lanes(mask, w.lo, query);
+  const QueryLanes lanes(mask, w.mask, query);
   const VF32 lse = hn::Load(d, w.lse + query);
   const VF32 delta = hn::Load(d, w.delta + query);
   for (int64_t k = keys.begin; k < keys.end; ++k) {
@@ -137,14 +137,14 @@ HWY_INLINE void AddQueryGrads(const AttentionShape& s, const BackwardScratch& w,
 
 // Packs what belongs to a tile of queries of one head.
 template <typename T>
-void LoadQueries(const KernelArguments& a, const AttentionShape& s, const BackwardScratch& w,
-                 int64_t query_head, Range queries) {
+void LoadQueries(const AttentionCall& call, const BackwardScratch& w, int64_t query_head, Range queries) {
+  const AttentionShape& s = call.shape;
   const int64_t width = s.query_heads * s.head_size;
   const int64_t at = queries.begin * width + query_head * s.head_size;
-  const T* dout = a.inputs[0].as<T>() + at;
-  const T* q = a.inputs[1].as<T>() + queries.begin * s.columns + s.QueryColumn(query_head);
-  const T* out = a.inputs[2].as<T>() + at;
-  const auto* lse = a.inputs[3].as<float>();
+  const T* dout = static_cast<const T*>(call.dout) + at;
+  const T* q = static_cast<const T*>(call.queries) + queries.begin * s.columns + s.QueryColumn(query_head);
+  const T* out = static_cast<const T*>(call.out) + at;
+  const float* lse = call.lse;
   PackRows(q, s.columns, queries.size(), s.head_size, s.scale, w.q, kTileQueries, s.padded_size);
   Transpose(w.q, kTileQueries, s.padded_size, w.q_transposed);
   PackRows(dout, width, queries.size(), s.head_size, 1.0f, w.dout, kTileQueries, s.padded_size);
@@ -160,16 +160,16 @@ void LoadQueries(const KernelArguments& a, const AttentionShape& s, const Backwa
 }
 
 template <typename T>
-void BackwardTile(const KernelArguments& a, const AttentionShape& s, const BackwardScratch& w,
-                  int64_t key_head, Range queries, int64_t stretch_begin) {
-  const T* qkv = a.inputs[1].as<T>();
-  const auto* lo = a.inputs[4].as<int32_t>();
-  for (int64_t k = lo[queries.begin]; k < queries.end; k += kTileKeys) {
-    const TileMask mask = {lo, queries.begin, queries.size(), k, std::min(kTileKeys, queries.end - k)};
-    const T* key = qkv + k * s.columns;
-    PackRows(key + s.KeyColumn(key_head), s.columns, mask.keys, s.head_size, 1.0f, w.keys, kTileKeys,
+void BackwardTile(const AttentionCall& call, const BackwardScratch& w, int64_t key_head, Range queries,
+                  int64_t stretch_begin) {
+  const AttentionShape& s = call.shape;
+  const int64_t end = call.mask.End(queries.end - 1);
+  for (int64_t k = call.mask.lo[queries.begin]; k < end; k += kTileKeys) {
+    const TileMask mask = {call.mask, queries.begin, queries.size(), k, std::min(kTileKeys, end - k)};
+    const T* key = static_cast<const T*>(call.keys) + k * s.key_columns;
+    PackRows(key + s.KeyColumn(key_head), s.key_columns, mask.keys, s.head_size, 1.0f, w.keys, kTileKeys,
              s.padded_size);
-    PackRows(key + s.ValueColumn(key_head), s.columns, mask.keys, s.head_size, 1.0f, w.values, kTileKeys,
+    PackRows(key + s.ValueColumn(key_head), s.key_columns, mask.keys, s.head_size, 1.0f, w.values, kTileKeys,
              s.padded_size);
     ScoresAndWeightGrads(s, w, mask);
     SoftmaxGrad(w, mask);
@@ -179,37 +179,44 @@ void BackwardTile(const KernelArguments& a, const AttentionShape& s, const Backw
   }
 }
 
-template <typename T>
-void BackwardOf(const KernelArguments& a, const AttentionShape& s, int64_t key_head, Range stretch,
-                float* scratch) {
+template <typename T, typename Out>
+void BackwardOf(const AttentionCall& call, int64_t key_head, Range stretch, float* scratch) {
+  const AttentionShape& s = call.shape;
   const BackwardScratch w(s, scratch);
-  T* dqkv = a.outputs[0].as<T>();
-  const int64_t used = (stretch.size() + kStepKeys) * s.padded_size;
+  auto* dqueries = static_cast<Out*>(call.dqueries);
+  // A stretch sees its own tokens; a block is seen as a whole.
+  const Range keys = call.mask.hi == nullptr ? stretch : Range{0, s.keys};
+  const int64_t used = (keys.size() + kStepKeys) * s.padded_size;
   std::fill_n(w.dkeys, used, 0.0f);
   std::fill_n(w.dvalues, used, 0.0f);
   for (int64_t q = stretch.begin; q < stretch.end; q += kTileQueries) {
     const Range queries = {q, std::min(q + kTileQueries, stretch.end)};
-    FillLo(a.inputs[4].as<int32_t>(), queries, w.lo);
+    FillMask(call.mask, queries, w.mask);
     for (int64_t h = key_head * s.group(); h < (key_head + 1) * s.group(); ++h) {
-      LoadQueries<T>(a, s, w, h, queries);
-      BackwardTile<T>(a, s, w, key_head, queries, stretch.begin);
+      LoadQueries<T>(call, w, h, queries);
+      BackwardTile<T>(call, w, key_head, queries, keys.begin);
       for (int64_t i = 0; i < queries.size(); ++i) {
         UnpackRow(w.dq + i * s.padded_size, s.scale, s.head_size,
-                  dqkv + (q + i) * s.columns + s.QueryColumn(h));
+                  dqueries + (q + i) * s.query_gradient_columns + s.QueryColumn(h));
       }
     }
   }
-  for (int64_t i = 0; i < stretch.size(); ++i) {
-    T* row = dqkv + (stretch.begin + i) * s.columns;
+  for (int64_t i = 0; i < keys.size(); ++i) {
+    Out* row = static_cast<Out*>(call.dkeys) + (keys.begin + i) * s.key_columns;
     UnpackRow(w.dkeys + i * s.padded_size, 1.0f, s.head_size, row + s.KeyColumn(key_head));
     UnpackRow(w.dvalues + i * s.padded_size, 1.0f, s.head_size, row + s.ValueColumn(key_head));
   }
 }
 
-void Backward(const KernelArguments& a, const AttentionShape& s, int64_t key_head, Range stretch,
-              float* scratch) {
-  ForFastFloat(a.inputs[1].dtype,
-               [&](auto type) { BackwardOf<decltype(type)>(a, s, key_head, stretch, scratch); });
+void Backward(const AttentionCall& call, int64_t key_head, Range stretch, float* scratch) {
+  ForFastFloat(call.compute, [&](auto type) {
+    using T = decltype(type);
+    if (call.stored == call.compute) {
+      BackwardOf<T, T>(call, key_head, stretch, scratch);
+    } else {
+      BackwardOf<T, float>(call, key_head, stretch, scratch);
+    }
+  });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -221,9 +228,8 @@ namespace trireme {
 
 HWY_EXPORT(Backward);
 
-void AttentionGradTask(const KernelArguments& a, const AttentionShape& shape, int64_t key_head, Range stretch,
-                       float* scratch) {
-  HWY_DYNAMIC_DISPATCH(Backward)(a, shape, key_head, stretch, scratch);
+void AttentionGradTask(const AttentionCall& call, int64_t key_head, Range stretch, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(Backward)(call, key_head, stretch, scratch);
 }
 
 int64_t AttentionGradTaskFloats(const AttentionShape& shape) {

@@ -33,13 +33,13 @@ struct ForwardScratch {
         values(keys + kTileKeys * s.padded_size),
         scores(values + kTileKeys * s.padded_size),
         correction(scores + kTileKeys * kTileQueries),
-        lo(reinterpret_cast<int32_t*>(correction + kTileQueries)),
-        heads(correction + 2 * kTileQueries),
+        mask(reinterpret_cast<int32_t*>(correction + kTileQueries)),
+        heads(correction + 3 * kTileQueries),
         padded_size(s.padded_size) {}
 
   static int64_t HeadFloats(int64_t padded_size) { return 2 * kTileQueries * (padded_size + 1); }
   static int64_t Floats(const AttentionShape& s) {
-    return 2 * kTileKeys * s.padded_size + kTileKeys * kTileQueries + 2 * kTileQueries +
+    return 2 * kTileKeys * s.padded_size + kTileKeys * kTileQueries + 3 * kTileQueries +
            s.group() * HeadFloats(s.padded_size);
   }
   ForwardHead head(int64_t g) const {
@@ -53,7 +53,7 @@ struct ForwardScratch {
   float* values;      // [64, A']
   float* scores;      // [64 keys, 64 queries]; then the weights
   float* correction;  // [64] of what was summed before the maximum grew
-  int32_t* lo;        // [64]
+  int32_t* mask;      // [2, 64]: first and last key seen
   float* heads;
   int64_t padded_size;
 };
@@ -88,7 +88,7 @@ HWY_INLINE void SoftmaxOfVector(const ForwardScratch& w, const ForwardHead& head
                                 Range keys, int64_t query) {
   const F32 d;
   float* column = w.scores + query;
-  const QueryLanes lanes(mask, w.lo, query);
+  const QueryLanes lanes(mask, w.mask, query);
   const VF32 old_maximum = hn::Load(d, head.maximum + query);
   VF32 maximum = old_maximum;
   for (int64_t k = keys.begin; k < keys.end; ++k) {
@@ -141,41 +141,42 @@ HWY_INLINE void AddValues(const AttentionShape& s, const ForwardScratch& w, cons
   }
 }
 
-template <typename T>
-void StoreHead(const KernelArguments& a, const AttentionShape& s, const ForwardHead& head, int64_t query_head,
-               Range queries) {
-  T* out = a.outputs[0].as<T>();
-  auto* lse = a.outputs[1].as<float>();
+// A query that saw nothing has out 0 and lse -infinity.
+template <typename Out>
+void StoreHead(const AttentionCall& call, const ForwardHead& head, int64_t query_head, Range queries) {
+  const AttentionShape& s = call.shape;
+  Out* out = static_cast<Out*>(call.out);
+  float* lse = call.lse;
   for (int64_t i = 0; i < queries.size(); ++i) {
     const int64_t t = queries.begin + i;
-    UnpackRow(head.out + i * s.padded_size, 1.0f / head.sum[i], s.head_size,
+    UnpackRow(head.out + i * s.padded_size, head.sum[i] > 0 ? 1.0f / head.sum[i] : 0.0f, s.head_size,
               out + (t * s.query_heads + query_head) * s.head_size);
     lse[t * s.query_heads + query_head] = head.maximum[i] + std::log(head.sum[i]);
   }
 }
 
-template <typename T>
-void ForwardOf(const KernelArguments& a, const AttentionShape& s, int64_t key_head, Range queries,
-               float* scratch) {
-  const T* qkv = a.inputs[0].as<T>();
-  const auto* lo = a.inputs[1].as<int32_t>();
+template <typename T, typename Out>
+void ForwardOf(const AttentionCall& call, int64_t key_head, Range queries, float* scratch) {
+  const AttentionShape& s = call.shape;
   const ForwardScratch w(s, scratch);
-  FillLo(lo, queries, w.lo);
+  FillMask(call.mask, queries, w.mask);
   for (int64_t g = 0; g < s.group(); ++g) {
     const ForwardHead head = w.head(g);
-    const T* q = qkv + queries.begin * s.columns + s.QueryColumn(key_head * s.group() + g);
+    const T* q = static_cast<const T*>(call.queries) + queries.begin * s.columns +
+                 s.QueryColumn(key_head * s.group() + g);
     PackRows(q, s.columns, queries.size(), s.head_size, s.scale, w.keys, kTileQueries, s.padded_size);
     Transpose(w.keys, kTileQueries, s.padded_size, head.q);
     std::fill_n(head.out, kTileQueries * s.padded_size, 0.0f);
     std::fill_n(head.maximum, kTileQueries, kNoMaximum);
     std::fill_n(head.sum, kTileQueries, 0.0f);
   }
-  for (int64_t k = lo[queries.begin]; k < queries.end; k += kTileKeys) {
-    const TileMask mask = {lo, queries.begin, queries.size(), k, std::min(kTileKeys, queries.end - k)};
-    const T* key = qkv + k * s.columns;
-    PackRows(key + s.KeyColumn(key_head), s.columns, mask.keys, s.head_size, 1.0f, w.keys, kTileKeys,
+  const int64_t end = call.mask.End(queries.end - 1);
+  for (int64_t k = call.mask.lo[queries.begin]; k < end; k += kTileKeys) {
+    const TileMask mask = {call.mask, queries.begin, queries.size(), k, std::min(kTileKeys, end - k)};
+    const T* key = static_cast<const T*>(call.keys) + k * s.key_columns;
+    PackRows(key + s.KeyColumn(key_head), s.key_columns, mask.keys, s.head_size, 1.0f, w.keys, kTileKeys,
              s.padded_size);
-    PackRows(key + s.ValueColumn(key_head), s.columns, mask.keys, s.head_size, 1.0f, w.values, kTileKeys,
+    PackRows(key + s.ValueColumn(key_head), s.key_columns, mask.keys, s.head_size, 1.0f, w.values, kTileKeys,
              s.padded_size);
     for (int64_t g = 0; g < s.group(); ++g) {
       const ForwardHead head = w.head(g);
@@ -185,14 +186,19 @@ void ForwardOf(const KernelArguments& a, const AttentionShape& s, int64_t key_he
     }
   }
   for (int64_t g = 0; g < s.group(); ++g) {
-    StoreHead<T>(a, s, w.head(g), key_head * s.group() + g, queries);
+    StoreHead<Out>(call, w.head(g), key_head * s.group() + g, queries);
   }
 }
 
-void Forward(const KernelArguments& a, const AttentionShape& s, int64_t key_head, Range queries,
-             float* scratch) {
-  ForFastFloat(a.inputs[0].dtype,
-               [&](auto type) { ForwardOf<decltype(type)>(a, s, key_head, queries, scratch); });
+void Forward(const AttentionCall& call, int64_t key_head, Range queries, float* scratch) {
+  ForFastFloat(call.compute, [&](auto type) {
+    using T = decltype(type);
+    if (call.stored == call.compute) {
+      ForwardOf<T, T>(call, key_head, queries, scratch);
+    } else {
+      ForwardOf<T, float>(call, key_head, queries, scratch);
+    }
+  });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -204,9 +210,8 @@ namespace trireme {
 
 HWY_EXPORT(Forward);
 
-void AttentionTask(const KernelArguments& a, const AttentionShape& shape, int64_t key_head, Range queries,
-                   float* scratch) {
-  HWY_DYNAMIC_DISPATCH(Forward)(a, shape, key_head, queries, scratch);
+void AttentionTask(const AttentionCall& call, int64_t key_head, Range queries, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(Forward)(call, key_head, queries, scratch);
 }
 
 int64_t AttentionTaskFloats(const AttentionShape& shape) {

@@ -21,26 +21,30 @@ namespace HWY_NAMESPACE {
 
 using I32 = hn::RebindToSigned<F32>;
 
-// lo of a tile's queries; the lanes behind the last query see nothing.
-HWY_INLINE void FillLo(const int32_t* lo, Range queries, int32_t* tile) {
+// The first and the last key that a tile's queries see; the lanes behind the last query see nothing. `tile`:
+// room for twice kTileQueries.
+HWY_INLINE void FillMask(const AttentionMask& mask, Range queries, int32_t* tile) {
   std::fill_n(tile, kTileQueries, std::numeric_limits<int32_t>::max());
-  std::copy(lo + queries.begin, lo + queries.end, tile);
+  std::copy(mask.lo + queries.begin, mask.lo + queries.end, tile);
+  for (int64_t q = queries.begin; q < queries.begin + kTileQueries; ++q) {
+    tile[kTileQueries + q - queries.begin] = static_cast<int32_t>(q < queries.end ? mask.End(q) - 1 : 0);
+  }
 }
 
 // The queries of a tile from `query` on that share a vector.
 struct QueryLanes {
-  HWY_INLINE QueryLanes(const TileMask& mask, const int32_t* tile_lo, int64_t query)
-      : position(hn::Iota(I32(), static_cast<int32_t>(mask.q0 + query))),
-        lo(hn::Load(I32(), tile_lo + query)),
+  HWY_INLINE QueryLanes(const TileMask& mask, const int32_t* tile, int64_t query)
+      : lo(hn::Load(I32(), tile + query)),
+        last(hn::Load(I32(), tile + kTileQueries + query)),
         first_key(static_cast<int32_t>(mask.k0)) {}
 
   // The queries that do not see this key.
   HWY_INLINE hn::Mask<F32> BlindTo(int64_t tile_key) const {
     const auto key = hn::Set(I32(), first_key + static_cast<int32_t>(tile_key));
-    return hn::RebindMask(F32(), hn::Or(hn::Lt(position, key), hn::Lt(key, lo)));
+    return hn::RebindMask(F32(), hn::Or(hn::Lt(last, key), hn::Lt(key, lo)));
   }
 
-  hn::Vec<I32> position, lo;
+  hn::Vec<I32> lo, last;
   int32_t first_key;
 };
 

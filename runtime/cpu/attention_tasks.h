@@ -9,14 +9,29 @@
 
 namespace trireme {
 
+// A call of attention or of its gradient, whichever op it serves.
+struct AttentionCall {
+  AttentionShape shape;
+  AttentionMask mask;
+  DType compute;        // of queries, keys and dout, and of out in the gradient
+  DType stored;         // of results: out, or dqueries and dkeys
+  const void* queries;  // rows of shape.columns
+  const void* keys;     // and values: rows of shape.key_columns
+  void* out;            // [T, H A]
+  float* lse;           // [T, H]
+  // Of the gradient.
+  const void* dout = nullptr;
+  void* dqueries = nullptr;  // rows of shape.query_gradient_columns
+  void* dkeys = nullptr;     // and dvalues: rows of shape.key_columns
+};
+
 // out and lse of at most kTileQueries queries, for all query heads of one key head.
-void AttentionTask(const KernelArguments& a, const AttentionShape& shape, int64_t key_head, Range queries,
-                   float* scratch);
+void AttentionTask(const AttentionCall& call, int64_t key_head, Range queries, float* scratch);
 int64_t AttentionTaskFloats(const AttentionShape& shape);
 
-// dqkv of a stretch of tokens, for one key head and its query heads.
-void AttentionGradTask(const KernelArguments& a, const AttentionShape& shape, int64_t key_head, Range stretch,
-                       float* scratch);
+// The gradients of a stretch of queries that sees no keys but its own, or of all queries, for one key head
+// and its query heads.
+void AttentionGradTask(const AttentionCall& call, int64_t key_head, Range stretch, float* scratch);
 int64_t AttentionGradTaskFloats(const AttentionShape& shape);
 
 }  // namespace trireme

@@ -234,7 +234,7 @@ TEST(AttentionTilesTest, StretchesSeeNothingOutsideThemselves) {
 TEST(AttentionTilesTest, RangesHoldWhatTheMaskLeavesAndNoMore) {
   const std::vector<double> sequences = Sequences({40, 90}, 25);
   const std::vector<int32_t> lo(sequences.begin(), sequences.end());
-  const TileMask mask = {lo.data(), 64, 60, 32, 64};
+  const TileMask mask = {{lo.data()}, 64, 60, 32, 64};
   const auto sees = [&](int64_t q, int64_t k) { return lo[64 + q] <= 32 + k && 32 + k <= 64 + q; };
   for (int64_t k = 0; k < 64; k += kStepKeys) {
     const Range seen = mask.Queries({k, k + kStepKeys});

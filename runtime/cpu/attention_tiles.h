@@ -29,51 +29,83 @@ constexpr Range WholeSteps(Range range, int64_t step) {
   return {range.begin / step * step, (range.end + step - 1) / step * step};
 }
 
-// The operands of ops/attention.h, in elements.
+// The operands of ops/attention.h, in elements, or those of a block of ops/ring_attention.h, whose keys and
+// values are a value of their own.
 struct AttentionShape {
   AttentionShape(const Op& op, const Shape& qkv)
-      : tokens(qkv.rows()),
-        columns(qkv.cols()),
+      : AttentionShape(op, qkv, qkv, op.attributes.Int("query_heads"), qkv.cols()) {}
+  AttentionShape(const Op& op, const Shape& qkv, const Shape& kv)
+      : AttentionShape(op, qkv, kv, 0, op.attributes.Int("query_heads") * op.attributes.Int("head_size")) {}
+
+  int64_t group() const { return query_heads / key_heads; }
+  // Column of a head in a row of queries, and in one of keys and values.
+  int64_t QueryColumn(int64_t head) const { return head * head_size; }
+  int64_t KeyColumn(int64_t key_head) const { return (heads_before_keys + key_head) * head_size; }
+  int64_t ValueColumn(int64_t key_head) const {
+    return (heads_before_keys + key_heads + key_head) * head_size;
+  }
+
+  int64_t tokens, keys;
+  int64_t columns, key_columns, query_gradient_columns;  // of a row of each
+  int64_t heads_before_keys;
+  int64_t query_heads, key_heads, head_size;
+  int64_t padded_size;  // of a head in a tile: whole vectors
+  float scale;
+
+ private:
+  AttentionShape(const Op& op, const Shape& queries, const Shape& key_rows, int64_t heads_before,
+                 int64_t gradient_columns)
+      : tokens(queries.rows()),
+        keys(key_rows.rows()),
+        columns(queries.cols()),
+        key_columns(key_rows.cols()),
+        query_gradient_columns(gradient_columns),
+        heads_before_keys(heads_before),
         query_heads(op.attributes.Int("query_heads")),
         key_heads(op.attributes.Int("key_heads")),
         head_size(op.attributes.Int("head_size")),
         padded_size((head_size + kStepQueries - 1) / kStepQueries * kStepQueries),
         scale(1.0f / std::sqrt(static_cast<float>(head_size))) {}
+};
 
-  int64_t group() const { return query_heads / key_heads; }
-  // Column of a head in a row of qkv.
-  int64_t QueryColumn(int64_t head) const { return head * head_size; }
-  int64_t KeyColumn(int64_t key_head) const { return (query_heads + key_head) * head_size; }
-  int64_t ValueColumn(int64_t key_head) const { return (query_heads + key_heads + key_head) * head_size; }
+// Which keys each query sees: [lo[q], End(q)), neither of which falls with q.
+struct AttentionMask {
+  const int32_t* lo;
+  const int32_t* hi = nullptr;  // absent: q + 1
 
-  int64_t tokens, columns, query_heads, key_heads, head_size;
-  int64_t padded_size;  // of a head in a tile: whole vectors
-  float scale;
+  int64_t End(int64_t q) const { return hi != nullptr ? hi[q] : q + 1; }
 };
 
 // The part of the mask over the queries [q0, q0 + queries) and keys [k0, k0 + keys), in coordinates of the
-// tile. lo is the whole sequence's.
+// tile. `whole` is that of all queries.
 struct TileMask {
-  const int32_t* lo;
+  AttentionMask whole;
   int64_t q0, queries, k0, keys;
+
+  bool is_causal() const { return whole.hi == nullptr; }
 
   // The smallest range of queries outside of which none sees any of `of`.
   Range Queries(Range of) const {
-    const int64_t begin = std::max<int64_t>(0, k0 + of.begin - q0);
+    int64_t begin = std::max<int64_t>(0, k0 + of.begin - q0);
+    if (!is_causal()) {
+      begin = 0;
+      while (begin < queries && whole.hi[q0 + begin] <= k0 + of.begin) ++begin;
+    }
     int64_t end = queries;
-    while (end > begin && lo[q0 + end - 1] > k0 + of.end - 1) --end;
+    while (end > begin && whole.lo[q0 + end - 1] > k0 + of.end - 1) --end;
     return {begin, end};
   }
   // The smallest range of keys outside of which none is seen by any of `of`.
   Range Keys(Range of) const {
     of.end = std::min(of.end, queries);
     if (of.empty()) return {0, 0};
-    return {std::max<int64_t>(0, lo[q0 + of.begin] - k0), std::min(keys, q0 + of.end - k0)};
+    return {std::max<int64_t>(0, whole.lo[q0 + of.begin] - k0),
+            std::min(keys, whole.End(q0 + of.end - 1) - k0)};
   }
   // Whether each of the queries sees each of the keys.
   bool AllVisible(Range of_queries, Range of_keys) const {
-    return of_queries.end <= queries && lo[q0 + of_queries.end - 1] <= k0 + of_keys.begin &&
-           q0 + of_queries.begin >= k0 + of_keys.end - 1;
+    return of_queries.end <= queries && whole.lo[q0 + of_queries.end - 1] <= k0 + of_keys.begin &&
+           whole.End(q0 + of_queries.begin) >= k0 + of_keys.end;
   }
 };
 

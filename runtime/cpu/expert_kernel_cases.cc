@@ -28,6 +28,20 @@ Operand Counts(int64_t t, int64_t e, int64_t k) {
   return Saved(CountChoicesCase(t, e, k), 0);
 }
 
+// The second rank of two in a ring, whose tokens are the second and third quarter of three sequences.
+KernelCase InARing(KernelCase c) {
+  const int64_t tokens = 2 * c.inputs[0].shape[0];
+  c.attributes = {{"sequence_length", tokens / 3},
+                  {"tp_shards", int64_t{1}},
+                  {"balanced", int64_t{1}},
+                  {"balance", 0.7},
+                  {"z", 0.3}};
+  c.mesh[Axis::kCp] = 2;
+  c.coordinate[Axis::kCp] = 1;
+  c.name += "_ring";
+  return c;
+}
+
 Operand ExpertOffsets(int64_t rows) {
   const int64_t two_thirds = rows * 2 / 3;
   const auto some = static_cast<double>(two_thirds), all = static_cast<double>(rows);
@@ -155,6 +169,10 @@ std::vector<KernelCase> ExpertKernelCases() {
     cases.push_back(PermuteRowsGradCase(21, 37, k));
     cases.push_back(CombineRowsCase(21, 37, k));
     cases.push_back(CombineRowsGradCase(21, 37, k));
+  }
+  for (KernelCase (*make)(int64_t, int64_t, int64_t) :
+       {CountChoicesCase, RouterLossCase, RouterLossGradCase}) {
+    cases.push_back(InARing(make(12, 5, 2)));
   }
   cases.push_back(ReceivedOffsetsCase(3, 4));
   for (int64_t rows : {1, 2, 45}) {

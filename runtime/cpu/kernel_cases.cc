@@ -177,13 +177,18 @@ KernelCase AttentionGradCase(int64_t t, HeadShape heads) {
                  {{Role::kCompute, forward.inputs[0].shape}});
 }
 
-KernelCase BlockAttentionCase(int64_t t, HeadShape heads) {
+KernelCase BlockAttentionCase(int64_t t, HeadShape heads, bool gap) {
   const int64_t keys = t + 3;
   std::vector<double> lo(t), hi(t);
   for (int64_t q = 0; q < t; ++q) {
-    // The first queries see few keys, those of the second half all of a window's.
-    lo[q] = q < t / 2 ? 0 : static_cast<double>(std::max<int64_t>(1, q - 70));
-    hi[q] = static_cast<double>(q < t / 2 ? q / 3 : keys - 1);
+    const bool early = q < t / 2;
+    lo[q] = early ? 0 : static_cast<double>(std::max<int64_t>(1, q - 70));
+    hi[q] = static_cast<double>(early ? q / 3 : keys - 1);
+    if (gap) {
+      const int64_t cut = std::min<int64_t>(6, keys / 2);
+      lo[q] = static_cast<double>(q < t / 3 ? 0 : q < t * 2 / 3 ? cut : std::min(cut + 32, keys));
+      hi[q] = static_cast<double>(q < t * 2 / 3 ? cut : keys);
+    }
   }
   const int64_t width = heads.key_heads * heads.head_size;
   return NewCase(
@@ -194,8 +199,8 @@ KernelCase BlockAttentionCase(int64_t t, HeadShape heads) {
 }
 
 // lse as if each query saw other keys besides: finite for those that see none here.
-KernelCase BlockAttentionGradCase(int64_t t, HeadShape heads) {
-  const KernelCase forward = BlockAttentionCase(t, heads);
+KernelCase BlockAttentionGradCase(int64_t t, HeadShape heads, bool gap) {
+  const KernelCase forward = BlockAttentionCase(t, heads, gap);
   Operand out = Saved(forward, 0), lse = Saved(forward, 1);
   out.role = Role::kCompute;
   for (double& v : lse.values) v = std::isfinite(v) ? v + 0.5 : 1;
@@ -406,9 +411,10 @@ std::vector<KernelCase> AllKernelCases() {
       cases.push_back(RopeCase(t, heads, true));
       cases.push_back(AttentionCase(t, heads));
       cases.push_back(AttentionGradCase(t, heads));
-      if (t > 1) {
-        cases.push_back(BlockAttentionCase(t, heads));
-        cases.push_back(BlockAttentionGradCase(t, heads));
+      for (bool gap : {false, true}) {
+        if (t == 1) continue;
+        cases.push_back(BlockAttentionCase(t, heads, gap));
+        cases.push_back(BlockAttentionGradCase(t, heads, gap));
       }
       cases.push_back(MergeAttentionCase(t, heads.query_heads, heads.head_size));
       cases.back().name += absl::StrCat("_", heads.query_heads, "_", heads.key_heads);

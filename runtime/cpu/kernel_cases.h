@@ -33,9 +33,10 @@ KernelCase RopeCase(int64_t t, HeadShape heads, bool inverse);
 // Two sequences, the second of which sees no more than 5 keys.
 KernelCase AttentionCase(int64_t t, HeadShape heads);
 KernelCase AttentionGradCase(int64_t t, HeadShape heads);
-// `t` queries of a rank of two and the keys of the other, causal but for the last query, which sees none.
-KernelCase BlockAttentionCase(int64_t t, HeadShape heads);
-KernelCase BlockAttentionGradCase(int64_t t, HeadShape heads);
+// `t` queries and the keys of another rank, of which a few queries see none; or, with a gap, a third of the
+// queries, between others that do; then there are keys that none sees.
+KernelCase BlockAttentionCase(int64_t t, HeadShape heads, bool gap);
+KernelCase BlockAttentionGradCase(int64_t t, HeadShape heads, bool gap);
 KernelCase MergeAttentionCase(int64_t t, int64_t heads, int64_t head_size);
 KernelCase TakeColumnsCase(int64_t t, int64_t d, int64_t first, int64_t columns);
 KernelCase JoinColumnsCase(int64_t t, int64_t m, int64_t n);

@@ -137,6 +137,12 @@ KernelTable MakeFastTable() {
       Either<AttentionFast, AttentionPlain, AttentionFastWorkspaceBytes, AttentionPlainWorkspaceBytes>();
   table[OpKind::kAttentionGrad] = Either<AttentionGradFast, AttentionGradPlain,
                                          AttentionGradFastWorkspaceBytes, AttentionGradPlainWorkspaceBytes>();
+  table[OpKind::kBlockAttention] =
+      Either<BlockAttentionFast, BlockAttentionPlain, BlockAttentionFastWorkspaceBytes,
+             BlockAttentionPlainWorkspaceBytes>();
+  table[OpKind::kBlockAttentionGrad] =
+      Either<BlockAttentionGradFast, BlockAttentionGradPlain, BlockAttentionGradFastWorkspaceBytes,
+             BlockAttentionGradPlainWorkspaceBytes>();
   table[OpKind::kEmbeddingGrad] = Either<EmbeddingGradFast, EmbeddingGradPlain>();
   table[OpKind::kSoftmaxStatistics] = Either<SoftmaxStatisticsFast, SoftmaxStatisticsPlain>();
   table[OpKind::kCrossEntropyGrad] = Either<CrossEntropyGradFast, CrossEntropyGradPlain>();
