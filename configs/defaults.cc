@@ -29,6 +29,7 @@ constexpr Default kDefaults[] = {
     {"train.seed", "1"},
     {"train.dtype", "fp32"},
     {"train.device", "auto"},
+    {"train.z_loss_coef", "0"},
     {"optimizer.beta1", "0.9"},
     {"optimizer.beta2", "0.95"},
     {"optimizer.epsilon", "1e-8"},

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "parallel/gather_pass.h"
+#include "runtime/ops/cross_entropy.h"
 
 namespace trireme {
 namespace {
@@ -51,7 +52,8 @@ ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose 
           .recompute = RecomputeOf(config),
           .splits_backward = SplitsBackward(ScheduleNamed(config.pipeline().schedule())),
           .sequence_parallel = config.parallel().sequence_parallel(),
-          .context_form = FormOf(config)};
+          .context_form = FormOf(config),
+          .z_loss = config.train().z_loss_coef()};
 }
 
 std::vector<std::unique_ptr<Program>> RecordChunks(const Config& config, const RankPlan& plan,
@@ -118,6 +120,7 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
   plan.place = PlaceOf(config, coordinate[Axis::kPp]);
   plan.precision = PrecisionOf(config);
   plan.batch = GeometryOf(config, plan.mesh, coordinate);
+  plan.num_loss_terms = config.train().z_loss_coef() > 0 ? kNumLossTerms : 1;
   plan.model = CreateModel(config.model(), static_cast<uint64_t>(config.train().seed()));
   const std::unique_ptr<Program> whole = RecordWhole(config, plan);
   plan.flops_per_token = whole->MathematicalFlops() / static_cast<double>(plan.batch.sequence_length);

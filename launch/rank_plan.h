@@ -67,6 +67,8 @@ struct RankPlan {
   // whole model.
   double flops_per_token = 0;
 
+  // Of a step's loss: ops/cross_entropy.h. Evaluation has the first alone.
+  int64_t num_loss_terms = 1;
   // Whether the loss is computed here.
   bool has_loss() const { return chunks.back()->loss_sum != kNoValue; }
 

@@ -57,7 +57,9 @@ absl::Status RunLog::Add(const StepRecord& r) {
   const absl::Status status = WriteLine(
       metrics_, run_directory_ + "/metrics.jsonl",
       absl::StrCat("{\"step\": ", r.step, ", \"tokens\": ", r.tokens, ", \"loss\": ", JsonNumber(r.loss),
-                   ", \"loss_hex\": \"", HexFloat(r.loss), "\", \"grad_norm\": ", JsonNumber(r.gradient_norm),
+                   ", \"loss_hex\": \"", HexFloat(r.loss), "\"",
+                   r.z_loss ? absl::StrCat(", \"z_loss\": ", JsonNumber(*r.z_loss)) : "",
+                   ", \"grad_norm\": ", JsonNumber(r.gradient_norm),
                    ", \"lr\": ", JsonNumber(r.learning_rate), ", \"step_seconds\": ", JsonNumber(r.seconds),
                    ", \"tokens_per_second\": ", JsonNumber(r.tokens_per_second),
                    ", \"mfu\": ", JsonNumber(r.mfu), ", \"peak_rss_bytes\": ", r.peak_rss_bytes, "}\n"));

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -12,9 +13,10 @@
 namespace trireme {
 
 struct StepRecord {
-  int64_t step = 0;    // from 1
-  int64_t tokens = 0;  // seen so far, this step included
-  double loss = 0;     // mean over the step's tokens, before the update
+  int64_t step = 0;              // from 1
+  int64_t tokens = 0;            // seen so far, this step included
+  double loss = 0;               // mean over the step's tokens, before the update
+  std::optional<double> z_loss;  // the same, where train.z_loss_coef is above 0; not part of `loss`
   double gradient_norm = 0;
   double learning_rate = 0;
   double seconds = 0;

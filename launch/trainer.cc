@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "runtime/ops/cross_entropy.h"
+
 namespace trireme {
 namespace {
 
@@ -34,8 +36,8 @@ Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
   evaluation_ = MakeExecutor(plan.evaluation, plan.evaluation_memory, std::move(of_evaluation));
 
   const BatchGeometry& batch = plan.batch;
-  losses_ = static_cast<double*>(
-      device.AllocateHost(batch.num_micro_batches * static_cast<int64_t>(sizeof(double))));
+  losses_ = static_cast<double*>(device.AllocateHost(batch.num_micro_batches * plan.num_loss_terms *
+                                                     static_cast<int64_t>(sizeof(double))));
   factors_ = static_cast<double*>(device.AllocateHost(kNumStepFactors * sizeof(double)));
   loss_table_.resize(batch.num_micro_batches * batch.num_replicas * plan.mesh[Axis::kCp]);
   const int64_t tokens = batch.micro_batch * batch.sequence_length;
@@ -148,7 +150,9 @@ StepResult Trainer::Step(double learning_rate, const ReadSamples& read) {
   device_.CopyToDevice(store_.step_inputs(), inputs, sizeof(inputs), 0);
   Run(*step_, plan_.step, read);
   StepResult result;
-  result.loss = LossSum() / static_cast<double>(plan_.batch.tokens());
+  const auto tokens = static_cast<double>(plan_.batch.tokens());
+  result.loss = LossSum(plan_.num_loss_terms, kCrossEntropyTerm) / tokens;
+  if (plan_.num_loss_terms > 1) result.z_loss = LossSum(plan_.num_loss_terms, kZLossTerm) / tokens;
   device_.CopyToHost(factors_, store_.step_factors(), kNumStepFactors * sizeof(double), 0);
   device_.Synchronize(0);
   result.gradient_norm = factors_[kGradientNorm];
@@ -158,19 +162,20 @@ StepResult Trainer::Step(double learning_rate, const ReadSamples& read) {
 
 double Trainer::EvaluateSum(const ReadSamples& read) {
   Run(*evaluation_, plan_.evaluation, read);
-  return LossSum();
+  return LossSum(1, kCrossEntropyTerm);
 }
 
 // Each rank's share of a micro-batch's loss has one writer, so the sum over ranks only moves it; then all
 // ranks add in the order of the micro-batches of the global batch. The bits depend on the size of a
 // micro-batch, and on cp, not on how many replicas share them.
-double Trainer::LossSum() {
+double Trainer::LossSum(int64_t num_terms, int64_t term) {
   const BatchGeometry& batch = plan_.batch;
   const int64_t cp = plan_.mesh[Axis::kCp];
   std::fill(loss_table_.begin(), loss_table_.end(), 0.0);
   if (plan_.has_loss() && plan_.coordinate[Axis::kTp] == 0) {
     for (int64_t m = 0; m < batch.num_micro_batches; ++m) {
-      loss_table_[(m * batch.num_replicas + batch.replica) * cp + plan_.coordinate[Axis::kCp]] = losses_[m];
+      loss_table_[(m * batch.num_replicas + batch.replica) * cp + plan_.coordinate[Axis::kCp]] =
+          losses_[m * num_terms + term];
     }
   }
   mesh_.world().AllReduce(loss_table_.data(), loss_table_.data(), static_cast<int64_t>(loss_table_.size()),

@@ -23,6 +23,7 @@ struct Samples {
 
 struct StepResult {
   double loss = 0;           // mean over the step's tokens, before the update
+  double z_loss = 0;         // the same of train.z_loss_coef's term, which is not part of `loss`
   double gradient_norm = 0;  // of the mean loss, before clipping
   bool applied = true;       // false: the gradient was not finite, and the update was skipped
 };
@@ -70,7 +71,8 @@ class Trainer {
   const KeptSamples& Keep(int micro_batch, const ReadSamples& read);
   void Fill(const Program& program, const KeptSamples& samples,
             const std::vector<std::pair<ValueId, void*>>& inputs);
-  double LossSum();
+  // Of the run's losses, which have `num_terms` each.
+  double LossSum(int64_t num_terms, int64_t term);
 
   RankPlan& plan_;
   Mesh& mesh_;
@@ -82,7 +84,7 @@ class Trainer {
   void* transient_ = nullptr;
   std::unique_ptr<Executor> step_;
   std::unique_ptr<Executor> evaluation_;
-  double* losses_ = nullptr;        // of this rank's micro-batches
+  double* losses_ = nullptr;        // of this rank's micro-batches, [num_micro_batches, terms]
   double* factors_ = nullptr;       // the last step's, [kNumStepFactors]
   std::vector<double> loss_table_;  // of each micro-batch and rank of cp; each has one writer
   std::vector<KeptSamples> kept_;   // of the step's micro-batches

@@ -233,6 +233,7 @@ class TrainingRun {
       Log(StepRecord{.step = step,
                      .tokens = state_.tokens_seen,
                      .loss = result.loss,
+                     .z_loss = plan_.num_loss_terms > 1 ? std::optional(result.z_loss) : std::nullopt,
                      .gradient_norm = result.gradient_norm,
                      .learning_rate = learning_rate,
                      .seconds = seconds,

@@ -57,8 +57,10 @@ void RecordHead(Recorder& recorder, const Model& model, const ChunkSpec& spec, c
     program.logits = Linear(GatherRows(all, rows), model.HeadWeight(recorder)).id();
     return;
   }
+  // What is evaluated is the cross-entropy alone.
+  const double z_loss = spec.purpose == ChunkSpec::Purpose::kTrain ? spec.z_loss : 0;
   const Tensor loss = LinearCrossEntropy(FromStream(model.FinalNorm(x)), model.HeadWeight(recorder),
-                                         batch.targets, model.vocabulary());
+                                         batch.targets, model.vocabulary(), z_loss);
   recorder.Root(loss);
   if (spec.purpose == ChunkSpec::Purpose::kEvaluate) program.loss_sum = LossSum(loss).id();
 }

@@ -33,6 +33,8 @@ struct ChunkSpec {
 
   ContextForm context_form = ContextForm::kRing;  // where cp is above 1
 
+  double z_loss = 0;  // kTrain: of the head, ops/cross_entropy.h
+
   Layout stream() const { return StreamLayout(sequence_parallel); }
   // Those of a replica's micro-batch, and this rank's.
   int64_t replica_tokens() const { return sequences * sequence_length; }

@@ -79,7 +79,9 @@ double Objective(ProgramRun& run) {
   const Program& program = run.program();
   double sum = 0;
   for (int m = 0; m < run.num_micro_batches(); ++m) {
-    if (program.loss_sum != kNoValue) sum += run.loss(m);
+    for (int64_t term = 0; program.loss_sum != kNoValue && term < run.num_terms(); ++term) {
+      sum += run.loss(m, term);
+    }
     if (program.stage_output == kNoValue) continue;
     const std::vector<double> y = run.Get(program.stage_output, m);
     const std::vector<double>& dy = run.given(program.stage_output_gradient, m);
@@ -138,12 +140,13 @@ const Layout kReplicated = {kInvariant, kReplicate};
 const Layout kVocabulary = {kInvariant, Shard(0)};
 constexpr HeadShape kHeads = {4, 2, 2};
 
-Tensor HeadOf(Recording& r, Tensor x, Tensor w, int64_t vocabulary) {
+Tensor HeadOf(Recording& r, Tensor x, Tensor w, int64_t vocabulary, double z_loss = 0) {
   std::vector<double> targets;
   for (int64_t t = 0; t < x.shape()[0]; ++t) {
     targets.push_back(t % 5 == 1 ? -1.0 : static_cast<double>(t * 7 % vocabulary));
   }
-  const Tensor loss = LinearCrossEntropy(x, w, r.Integers("targets", DType::kI32, targets), vocabulary);
+  const Tensor loss =
+      LinearCrossEntropy(x, w, r.Integers("targets", DType::kI32, targets), vocabulary, z_loss);
   r.recorder().Root(loss);
   return {};
 }
@@ -274,6 +277,11 @@ const std::vector<GradientCase>& Cases() {
        [](Recording& r) {
          return HeadOf(r, Redistribute(Gelu(r.X({37, 2})), Axis::kTp, kReplicate),
                        r.P("w", {16, 2}, kVocabulary), 11);
+       }},
+      {"CrossEntropyWithZLoss", 1,
+       [](Recording& r) {
+         return HeadOf(r, Redistribute(Gelu(r.X({37, 2})), Axis::kTp, kReplicate),
+                       r.P("w", {16, 2}, kVocabulary), 11, 0.25);
        }},
       // Each token's two of three experts, there and back, with the router's losses.
       {"MixtureOfExperts", 1,

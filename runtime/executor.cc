@@ -235,8 +235,9 @@ void Executor::Run(const LoadFunction& load, double* losses) {
         break;
       }
       case StepKind::kLoss:
-        device_.CopyToHost(&losses[entry.micro_batch], Address(entry.program, program.loss_sum, entry.slot),
-                           sizeof(double), 0);
+        device_.CopyToHost(&losses[entry.micro_batch * program.value(program.loss_sum).shape.num_elements()],
+                           Address(entry.program, program.loss_sum, entry.slot),
+                           program.value(program.loss_sum).size_bytes(), 0);
         break;
       case StepKind::kHandOver:
         device_.CopyWithin(Address(entry.program, entry.out, entry.slot),

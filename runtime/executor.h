@@ -59,8 +59,9 @@ class Executor {
   static int64_t SlotBytes(const StepPlan& plan, const std::vector<MemoryPlan>& memory);
   static int64_t TransientBytes(const std::vector<MemoryPlan>& memory);
 
-  // Runs the whole list and waits for it once, at its end. `losses` [num_micro_batches] receives each
-  // micro-batch's loss sum where the plan has kLoss entries; from AllocateHost, or the host waits for each.
+  // Runs the whole list and waits for it once, at its end. `losses` [num_micro_batches, terms] receives
+  // each micro-batch's loss sums where the plan has kLoss entries; from AllocateHost, or the host waits for
+  // each.
   void Run(const LoadFunction& load, double* losses);
 
   // The address of a value of a program in a slot.

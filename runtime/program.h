@@ -119,7 +119,8 @@ struct Program {
   ValueId stage_input_gradient = kNoValue;   // sent in backward
   ValueId stage_output_gradient = kNoValue;  // received in backward
 
-  // Values whose elements, added up, are the training objective; and that sum, f64 [1].
+  // Values whose elements, added up, are the training objective; and their sums,
+  // f64 [terms]: the loss, and what a loss of several columns has besides (ops/cross_entropy.h).
   std::vector<ValueId> roots;
   ValueId loss_sum = kNoValue;
   // Added to the objective, but not to the loss that is reported: balance losses. They may live on any stage.

@@ -67,7 +67,8 @@ ProgramRun::ProgramRun(const Program& program, const ProgramRunOptions& options)
   memory_ = PlanMemory(program, device_);
   MakePlan();
   Allocate();
-  losses_.resize(options.num_micro_batches);
+  num_terms_ = program.loss_sum == kNoValue ? 1 : program.value(program.loss_sum).shape.num_elements();
+  losses_.resize(options.num_micro_batches * num_terms_);
 }
 
 bool ProgramRun::IsPersistent(ValueId id) const {

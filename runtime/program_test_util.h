@@ -40,7 +40,9 @@ class ProgramRun {
   const std::vector<double>& given(ValueId id, int micro_batch = 0) const;
 
   void Run();
-  double loss(int micro_batch) const { return losses_[micro_batch]; }
+  // Of term `term` of the loss.
+  double loss(int micro_batch, int64_t term = 0) const { return losses_[micro_batch * num_terms_ + term]; }
+  int64_t num_terms() const { return num_terms_; }
 
   const Program& program() const { return program_; }
   const MemoryPlan& memory() const { return memory_; }
@@ -61,6 +63,7 @@ class ProgramRun {
   std::vector<std::pair<void*, int64_t>> blocks_;  // filled with NaN before each run
   std::unique_ptr<Executor> executor_;
   std::map<std::pair<ValueId, int>, std::vector<double>> given_;  // by value and micro-batch
+  int64_t num_terms_ = 1;
   std::vector<double> losses_;
 };
 

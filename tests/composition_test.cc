@@ -51,6 +51,7 @@ const Feature kFeatures[] = {
     {"ep", {{1, 2, 1, 1}}, {{"mesh.ep", "2"}}, true},
     {"shared experts", {}, {{"model.num_shared_experts", "2"}}, true},
     {"dropout", {}, {{"model.dropout", "0.1"}}},
+    {"z loss", {}, {{"train.z_loss_coef", "0.05"}}},
 };
 
 // What is trained: a column to the features' rows.
@@ -90,7 +91,7 @@ std::optional<Combination> Combine(const std::vector<const Feature*>& features) 
 
 // Fields that say what is trained, not how: one rank must have them too.
 bool IsOfTheModel(const std::string& field) {
-  return field.rfind("model.", 0) == 0;
+  return field.rfind("model.", 0) == 0 || field == "train.z_loss_coef";
 }
 
 class CompositionTest : public testing::TestWithParam<Recipe> {
@@ -119,6 +120,7 @@ class CompositionTest : public testing::TestWithParam<Recipe> {
     const MeshRunResult found = RunOnThreads(recipe_, many, kSteps);
     for (int i = 0; i < kSteps; ++i) {
       EXPECT_NEAR(found.losses[i], expected.losses[i], kTolerance * expected.losses[i]) << "step " << i;
+      EXPECT_NEAR(found.z_losses[i], expected.z_losses[i], kTolerance * expected.z_losses[i]) << "step " << i;
       EXPECT_NEAR(found.norms[i], expected.norms[i], kTolerance * expected.norms[i]) << "step " << i;
     }
     ExpectEqual(found.initial_parameters, expected.initial_parameters, 0, "initial");

@@ -123,13 +123,14 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
     }
     const double evaluation = trainer.EvaluateSum([&](int m) { return data.Read(0, m); }) /
                               static_cast<double>(plan.batch.tokens());
-    std::vector<double> losses, norms;
+    std::vector<double> losses, z_losses, norms;
     int64_t allocations = 0;
     for (int step = 0; step < num_steps; ++step) {
       if (step == 1) allocations = device.num_allocations();
       const StepResult r =
           trainer.Step(config.optimizer().learning_rate(), [&](int m) { return data.Read(step, m); });
       losses.push_back(r.loss);
+      z_losses.push_back(r.z_loss);
       norms.push_back(r.gradient_norm);
     }
     trainer.store().FetchToHost();
@@ -139,6 +140,7 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
     Collect(trainer.store(), &ParameterStore::master, result.parameters);
     if (world.rank() == 0) {
       result.losses = losses;
+      result.z_losses = z_losses;
       result.norms = norms;
       result.evaluation = evaluation;
     }

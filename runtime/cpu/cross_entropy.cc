@@ -79,14 +79,16 @@ void CrossEntropyGradRows(const KernelArguments& a, int64_t begin, int64_t end) 
     const int64_t cols = a.inputs[0].shape.cols();
     const int64_t rows = a.inputs[0].shape.rows();
     const LocalVocabulary local(a, cols);
+    const double z_loss = ZLossOf(a.op, a.outputs[1].shape);
     for (int64_t t = begin; t < end; ++t) {
       const int32_t target = a.inputs[2].as<int32_t>()[t];
       const RowSoftmax merged = MergeRanks<float>(a.inputs[1], rows, t);
-      a.outputs[1].as<float>()[t] = static_cast<float>(merged.Loss(target));
+      PutLoss<float>(a.outputs[1], t, merged, target, z_loss);
+      const double factor = merged.GradientFactor(z_loss);
       T* dlogits = a.outputs[0].as<T>() + t * cols;
       const int64_t count = target < 0 ? 0 : local.count;
       const VF32 shift = hn::Set(F32(), static_cast<float>(merged.maximum));
-      const VF32 scale = hn::Set(F32(), static_cast<float>(1 / merged.sum));
+      const VF32 scale = hn::Set(F32(), static_cast<float>(factor / merged.sum));
       const auto probability = [shift, scale](VF32 x)
                                    HWY_ATTR { return hn::Mul(Exp(hn::Sub(x, shift)), scale); };
       const T* row = a.inputs[0].as<T>() + t * cols;
@@ -95,7 +97,7 @@ void CrossEntropyGradRows(const KernelArguments& a, int64_t begin, int64_t end) 
       const double logit = column < 0 ? 0 : static_cast<double>(static_cast<float>(row[column]));
       Map(count, probability, dlogits, row);
       if (column >= 0) {
-        dlogits[column] = T(static_cast<float>(std::exp(logit - merged.maximum) / merged.sum - 1));
+        dlogits[column] = T(static_cast<float>(std::exp(logit - merged.maximum) / merged.sum * factor - 1));
       }
       std::memset(static_cast<void*>(dlogits + count), 0, (cols - count) * sizeof(T));
     }

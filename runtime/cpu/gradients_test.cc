@@ -6,6 +6,7 @@
 #include "runtime/cpu/kernel_cases.h"
 #include "runtime/cpu/kernels.h"
 #include "runtime/cpu/tolerances.h"
+#include "runtime/ops/cross_entropy.h"
 
 namespace trireme {
 namespace {
@@ -144,13 +145,13 @@ TEST(GradientTest, OfGroupedLinearMatchesDifferences) {
 }
 
 // The loss of one rank through its statistics; the other rank's are constants.
-TEST(GradientTest, OfCrossEntropyMatchesDifferences) {
+void ExpectCrossEntropyMatchesDifferences(double z_loss) {
   constexpr int64_t kRows = 4;
   constexpr double kStep = 1e-5;
-  const KernelCase backward = CrossEntropyGradCase(kRows, 6, 2);
+  const KernelCase backward = CrossEntropyGradCase(kRows, 6, 2, z_loss);
   const std::vector<double> gradient = RunPlain(backward, 0);
   KernelCase statistics = SoftmaxStatisticsCase(kRows, 6, 2);
-  KernelCase loss = CrossEntropyLossCase(kRows, 6, 2);
+  KernelCase loss = CrossEntropyLossCase(kRows, 6, 2, z_loss);
   const auto total = [&] {
     const std::vector<double> own = RunPlain(statistics, 0);
     std::copy(own.begin(), own.end(), loss.inputs[0].values.begin() + 3 * kRows);
@@ -168,6 +169,22 @@ TEST(GradientTest, OfCrossEntropyMatchesDifferences) {
     logits[i] = before;
     EXPECT_NEAR(gradient[i], (above - below) / (2 * kStep), kDifferenceTolerance) << "element " << i;
   }
+}
+
+TEST(GradientTest, OfCrossEntropyMatchesDifferences) {
+  ExpectCrossEntropyMatchesDifferences(0);
+}
+
+TEST(GradientTest, OfTheZLossMatchesDifferences) {
+  ExpectCrossEntropyMatchesDifferences(0.25);
+}
+
+TEST(GradientTest, OfCrossEntropyYieldsBothTermsOfTheLoss) {
+  const std::vector<double> terms = RunPlain(CrossEntropyLossCase(7, 6, 2, 0.25), 0);
+  EXPECT_EQ(RunPlain(CrossEntropyGradCase(7, 6, 2, 0.25), 1), terms);
+  const std::vector<double> loss = RunPlain(CrossEntropyLossCase(7, 6, 2), 0);
+  for (size_t t = 0; t < loss.size(); ++t) EXPECT_EQ(terms[kNumLossTerms * t], loss[t]);
+  EXPECT_EQ(terms[kNumLossTerms + kZLossTerm], 0) << "its target is negative";
 }
 
 TEST(GradientTest, OfCrossEntropyYieldsTheLoss) {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/cpu/kernels.h"
 #include "runtime/op_table.h"
+#include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/optimizer.h"
 #include "runtime/random.h"
 
@@ -293,25 +294,36 @@ Operand AllStatistics(const KernelCase& c, int64_t t, int ranks) {
 
 }  // namespace
 
-KernelCase CrossEntropyLossCase(int64_t t, int64_t columns, int ranks) {
+KernelCase CrossEntropyLossCase(int64_t t, int64_t columns, int ranks, double z_loss) {
   const KernelCase statistics = SoftmaxStatisticsCase(t, columns, ranks);
-  return NewCase(OpKind::kCrossEntropyLoss, {}, {AllStatistics(statistics, t, ranks), statistics.inputs[1]},
-                 {{Role::kWide, {t}}});
+  KernelCase c = NewCase(OpKind::kCrossEntropyLoss, {{"z_loss", z_loss}},
+                         {AllStatistics(statistics, t, ranks), statistics.inputs[1]},
+                         {{Role::kWide, z_loss > 0 ? Shape{t, kNumLossTerms} : Shape{t}}});
+  absl::StrAppend(&c.name, z_loss > 0 ? "_z" : "");
+  return c;
 }
 
-KernelCase CrossEntropyGradCase(int64_t t, int64_t columns, int ranks) {
+KernelCase CrossEntropyGradCase(int64_t t, int64_t columns, int ranks, double z_loss) {
   const KernelCase statistics = SoftmaxStatisticsCase(t, columns, ranks);
-  KernelCase c = NewCase(OpKind::kCrossEntropyGrad, statistics.attributes,
-                         {statistics.inputs[0], AllStatistics(statistics, t, ranks), statistics.inputs[1]},
-                         {{Role::kCompute, {t, columns}}, {Role::kWide, {t}}});
+  KernelCase c = NewCase(
+      OpKind::kCrossEntropyGrad, {{"vocabulary", ranks * columns - 1}, {"z_loss", z_loss}},
+      {statistics.inputs[0], AllStatistics(statistics, t, ranks), statistics.inputs[1]},
+      {{Role::kCompute, {t, columns}}, {Role::kWide, z_loss > 0 ? Shape{t, kNumLossTerms} : Shape{t}}});
   c.mesh = statistics.mesh;
   c.coordinate = statistics.coordinate;
-  absl::StrAppend(&c.name, "_of", ranks);
+  absl::StrAppend(&c.name, "_of", ranks, z_loss > 0 ? "_z" : "");
   return c;
 }
 
 KernelCase LossSumCase(Role of, int64_t t) {
   return NewCase(OpKind::kLossSum, {}, {RandomOperand(of, {t}, 1)}, {{Role::kF64, {1}}});
+}
+
+KernelCase LossTermSumsCase(int64_t t) {
+  KernelCase c = NewCase(OpKind::kLossSum, {}, {RandomOperand(Role::kWide, {t, kNumLossTerms}, 1)},
+                         {{Role::kF64, {kNumLossTerms}}});
+  absl::StrAppend(&c.name, "_terms");
+  return c;
 }
 
 KernelCase SquaredNormCase(int64_t n) {
@@ -361,9 +373,9 @@ void AddRowCases(std::vector<KernelCase>* cases) {
     }
     for (int ranks : {1, 2}) {
       cases->push_back(SoftmaxStatisticsCase(t, d + 1, ranks));
-      cases->push_back(CrossEntropyGradCase(t, d + 1, ranks));
+      for (double z_loss : {0.0, 0.03}) cases->push_back(CrossEntropyGradCase(t, d + 1, ranks, z_loss));
     }
-    cases->push_back(CrossEntropyLossCase(t, d + 1, 3));
+    for (double z_loss : {0.0, 0.03}) cases->push_back(CrossEntropyLossCase(t, d + 1, 3, z_loss));
     cases->push_back(GatherRowsCase(t, d, 5));
   }
   for (const HeadShape& heads : {HeadShape{4, 2, 3}, HeadShape{8, 4, 8}, HeadShape{2, 0, 10}}) {
@@ -430,6 +442,7 @@ std::vector<KernelCase> AllKernelCases() {
     }
     cases.push_back(AccumulateCase(n));
     for (Role of : {Role::kWide, Role::kF64}) cases.push_back(LossSumCase(of, n));
+    cases.push_back(LossTermSumsCase(n));
     cases.push_back(AdamWCase(n, true));
     cases.push_back(AdamWCase(n, false));
     cases.push_back(SquaredNormCase(n));

@@ -48,10 +48,11 @@ KernelCase EmbeddingGradCase(int64_t t, int64_t v, int64_t d, bool sharded);
 // `columns` of logits on each of `ranks` ranks, this one the last; the last column of the vocabulary is
 // padding.
 KernelCase SoftmaxStatisticsCase(int64_t t, int64_t columns, int ranks);
-KernelCase CrossEntropyLossCase(int64_t t, int64_t columns, int ranks);
-KernelCase CrossEntropyGradCase(int64_t t, int64_t columns, int ranks);
+KernelCase CrossEntropyLossCase(int64_t t, int64_t columns, int ranks, double z_loss = 0);
+KernelCase CrossEntropyGradCase(int64_t t, int64_t columns, int ranks, double z_loss = 0);
 // Of tokens' losses (kWide), or of chunks' sums of them (kF64).
 KernelCase LossSumCase(Role of, int64_t t);
+KernelCase LossTermSumsCase(int64_t t);
 // `t` tokens, each of which chooses `k` of `e` experts; sequences of a third of the tokens.
 KernelCase RouterCase(int64_t t, int64_t e, int64_t k);
 KernelCase RouterGradCase(int64_t t, int64_t e, int64_t k);

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "runtime/kernel.h"
+#include "runtime/ops/cross_entropy.h"
 
 namespace trireme {
 
@@ -31,7 +32,13 @@ struct RowSoftmax {
   double sum = 0;  // of exp(logit - maximum)
   double target_logit = 0;
 
-  double Loss(int32_t target) const { return target < 0 ? 0 : maximum + std::log(sum) - target_logit; }
+  double LogSumExp() const { return maximum + std::log(sum); }
+  double Loss(int32_t target) const { return target < 0 ? 0 : LogSumExp() - target_logit; }
+  double ZLoss(int32_t target, double z_loss) const {
+    return target < 0 ? 0 : z_loss * LogSumExp() * LogSumExp();
+  }
+  // The gradient of both losses is softmax times this, less one at the target.
+  double GradientFactor(double z_loss) const { return z_loss > 0 ? 1 + 2 * z_loss * LogSumExp() : 1; }
 };
 
 // Row t of `rows` from the statistics of all ranks [R rows, 3], merged in the order of the ranks.
@@ -48,6 +55,14 @@ RowSoftmax MergeRanks(const View& all_statistics, int64_t rows, int64_t t) {
     merged.target_logit += own[2];
   }
   return merged;
+}
+
+// Writes row t's loss, of one term or of all.
+template <typename W>
+void PutLoss(const View& loss, int64_t t, const RowSoftmax& row, int32_t target, double z_loss) {
+  W* to = loss.as<W>() + t * (loss.shape.num_dims() == 1 ? 1 : kNumLossTerms);
+  to[kCrossEntropyTerm] = static_cast<W>(row.Loss(target));
+  if (loss.shape.num_dims() == 2) to[kZLossTerm] = static_cast<W>(row.ZLoss(target, z_loss));
 }
 
 }  // namespace trireme

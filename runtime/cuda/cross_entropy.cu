@@ -1,7 +1,7 @@
 // Softmax statistics, loss and gradient of cross-entropy, for T rows of the V columns of the vocabulary that
 // this rank holds. logits, dlogits [T, V] of s bytes; statistics of R ranks [R T, 3] f32 (maximum, sum of
-// exp(logit - maximum), target's logit); loss [T] f32. Floors: statistics s T V bytes, gradient 2 s T V. A
-// block takes a row.
+// exp(logit - maximum), target's logit); loss [T] or [T, 2] f32. Floors: statistics s T V bytes, gradient 2 s
+// T V. A block takes a row.
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include "runtime/cuda/launch.h"
 #include "runtime/cuda/launchers.h"
 #include "runtime/cuda/parts.h"
+#include "runtime/ops/cross_entropy.h"
 
 namespace trireme {
 namespace {
@@ -89,9 +90,7 @@ SoftmaxStatisticsKernel(LocalVocabulary local, const T* logits, const int32_t* t
 
 // A row's softmax over the whole vocabulary.
 struct RowSoftmax {
-  GPU_FN double Loss(int32_t target) const {
-    return target < 0 ? 0.0 : maximum + log(static_cast<double>(sum)) - target_logit;
-  }
+  GPU_FN double LogSumExp() const { return maximum + log(static_cast<double>(sum)); }
   float maximum = kNegativeInfinity;
   float sum = 0;
   float target_logit = 0;
@@ -111,32 +110,51 @@ GPU_FN RowSoftmax MergeRanks(const float* statistics, int64_t ranks, int64_t row
   return merged;
 }
 
+// The losses' rows: of one term, or of all with a coefficient for the second.
+struct LossTerms {
+  LossTerms(const KernelArguments& a, const View& loss)
+      : z_loss(ZLossOf(a.op, loss.shape)), terms(loss.shape.num_dims() == 1 ? 1 : kNumLossTerms) {}
+  GPU_FN void Put(float* loss, int64_t row, const RowSoftmax& softmax, int32_t target) const {
+    const double log_sum = softmax.LogSumExp();
+    loss[row * terms] = target < 0 ? 0.0f : static_cast<float>(log_sum - softmax.target_logit);
+    if (terms > 1) {
+      loss[row * terms + kZLossTerm] = target < 0 ? 0.0f : static_cast<float>(z_loss * log_sum * log_sum);
+    }
+  }
+  // The gradient of both losses is softmax times this, less one at the target.
+  GPU_FN double GradientFactor(const RowSoftmax& softmax) const {
+    return terms > 1 ? 1.0 + 2.0 * z_loss * softmax.LogSumExp() : 1.0;
+  }
+  double z_loss;
+  int terms;
+};
+
 GPU_KERNEL(kLossThreads)
-CrossEntropyLossKernel(int64_t ranks, int64_t rows, const float* statistics, const int32_t* targets,
-                       float* loss) {
+CrossEntropyLossKernel(LossTerms terms, int64_t ranks, int64_t rows, const float* statistics,
+                       const int32_t* targets, float* loss) {
   const int64_t row = GridThread();
   if (row >= rows) return;
-  loss[row] = static_cast<float>(MergeRanks(statistics, ranks, rows, row).Loss(targets[row]));
+  terms.Put(loss, row, MergeRanks(statistics, ranks, rows, row), targets[row]);
 }
 
 // dlogits may be logits: a thread reads and writes the same columns. At the target, where a probability of
 // nearly one leaves few digits of a float, the gradient is formed in double.
 template <bool kAligned, typename T>
 GPU_KERNEL(kThreads)
-CrossEntropyGradKernel(LocalVocabulary local, int64_t ranks, int64_t rows, const T* logits,
+CrossEntropyGradKernel(LocalVocabulary local, LossTerms terms, int64_t ranks, int64_t rows, const T* logits,
                        const float* statistics, const int32_t* targets, T* dlogits, float* loss) {
   constexpr int N = kVectorSize<T>;
   constexpr int64_t kStride = kThreads * N;
   const int64_t row = blockIdx.x;
   const int32_t target = targets[row];
   const RowSoftmax merged = MergeRanks(statistics, ranks, rows, row);
-  if (threadIdx.x == 0) loss[row] = static_cast<float>(merged.Loss(target));
+  if (threadIdx.x == 0) terms.Put(loss, row, merged, target);
   const int64_t count = target < 0 ? 0 : local.count;
   const int64_t target_column = local.Find(target);
   const bool has_target = target_column >= 0 && target_column / N % kThreads == threadIdx.x;
   const int64_t target_at = row * local.cols + target_column;
   const float target_logit = has_target ? ToFloat(logits[target_at]) : 0.0f;
-  const float scale = 1.0f / merged.sum;
+  const auto scale = static_cast<float>(terms.GradientFactor(merged) / merged.sum);
   for (int64_t first = threadIdx.x * N; first < local.cols; first += kVectors * kStride) {
     Vec<T, N> vectors[kVectors];
 #pragma unroll
@@ -158,7 +176,7 @@ CrossEntropyGradKernel(LocalVocabulary local, int64_t ranks, int64_t rows, const
   }
   if (has_target) {
     const double probability = exp(static_cast<double>(target_logit) - merged.maximum) / merged.sum;
-    dlogits[target_at] = FromFloat<T>(static_cast<float>(probability - 1));
+    dlogits[target_at] = FromFloat<T>(static_cast<float>(probability * terms.GradientFactor(merged) - 1));
   }
 }
 
@@ -178,11 +196,12 @@ void SoftmaxStatisticsCuda(const KernelArguments& a) {
 }
 
 void CrossEntropyLossCuda(const KernelArguments& a) {
-  const int64_t rows = a.outputs[0].shape.num_elements();
+  const int64_t rows = a.inputs[1].shape.num_elements();
   if (rows == 0) return;
+  const LossTerms terms(a, a.outputs[0]);
   GPU_LAUNCH(CrossEntropyLossKernel, GridOf(CeilDiv<int64_t>(rows, kLossThreads)), kLossThreads, 0, a.stream,
-             a.inputs[0].shape.rows() / rows, rows, WideOf(a.inputs[0]), a.inputs[1].as<const int32_t>(),
-             WideOf(a.outputs[0]));
+             terms, a.inputs[0].shape.rows() / rows, rows, WideOf(a.inputs[0]),
+             a.inputs[1].as<const int32_t>(), WideOf(a.outputs[0]));
 }
 
 void CrossEntropyGradCuda(const KernelArguments& a) {
@@ -190,26 +209,30 @@ void CrossEntropyGradCuda(const KernelArguments& a) {
   const int64_t rows = shape.rows();
   if (rows == 0) return;
   const LocalVocabulary local(a, shape.cols());
+  const LossTerms terms(a, a.outputs[1]);
   ForCudaFloat(a.inputs[0].dtype, [&](auto type) {
     using T = decltype(type);
     const T* logits = a.inputs[0].as<T>();
     T* dlogits = a.outputs[0].as<T>();
     const bool aligned = IsVectorAligned(logits, local.cols) && IsVectorAligned(dlogits);
     const auto kernel = aligned ? CrossEntropyGradKernel<true, T> : CrossEntropyGradKernel<false, T>;
-    GPU_LAUNCH(kernel, GridOf(rows), kThreads, 0, a.stream, local, a.inputs[1].shape.rows() / rows, rows,
-               logits, WideOf(a.inputs[1]), a.inputs[2].as<const int32_t>(), dlogits, WideOf(a.outputs[1]));
+    GPU_LAUNCH(kernel, GridOf(rows), kThreads, 0, a.stream, local, terms, a.inputs[1].shape.rows() / rows,
+               rows, logits, WideOf(a.inputs[1]), a.inputs[2].as<const int32_t>(), dlogits,
+               WideOf(a.outputs[1]));
   });
 }
 
 // Of tokens in f32, or of the sums of chunks in f64.
 void LossSumCuda(const KernelArguments& a) {
   const int64_t count = a.inputs[0].shape.num_elements();
-  double* sum = a.outputs[0].as<double>();
+  double* sums = a.outputs[0].as<double>();
+  const int64_t terms = a.outputs[0].shape.num_elements();
   if (a.inputs[0].dtype == DType::kF64) {
-    GPU_LAUNCH(FixedOrderSumKernel<double>, 1, kSumThreads, 0, a.stream, count, a.inputs[0].as<double>(),
-               sum);
+    GPU_LAUNCH(FixedOrderSumKernel<double>, GridOf(terms), kSumThreads, 0, a.stream, count,
+               a.inputs[0].as<double>(), sums);
   } else {
-    GPU_LAUNCH(FixedOrderSumKernel<float>, 1, kSumThreads, 0, a.stream, count, WideOf(a.inputs[0]), sum);
+    GPU_LAUNCH(FixedOrderSumKernel<float>, GridOf(terms), kSumThreads, 0, a.stream, count,
+               WideOf(a.inputs[0]), sums);
   }
 }
 

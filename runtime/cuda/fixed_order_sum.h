@@ -10,15 +10,19 @@ namespace trireme {
 
 inline constexpr int kSumThreads = 1024;
 
-// One block of kSumThreads.
+// A block of kSumThreads for each column of the numbers, which lie row by row: sums[c] is that of x[c],
+// x[c + gridDim.x], ... below n.
 template <typename T>
 GPU_KERNEL(kSumThreads)
-FixedOrderSumKernel(int64_t n, const T* x, double* sum) {
+FixedOrderSumKernel(int64_t n, const T* x, double* sums) {
   double own = 0;
 #pragma unroll 4
-  for (int64_t i = threadIdx.x; i < n; i += kSumThreads) own += static_cast<double>(x[i]);
+  for (int64_t i = static_cast<int64_t>(threadIdx.x) * gridDim.x + blockIdx.x; i < n;
+       i += static_cast<int64_t>(kSumThreads) * gridDim.x) {
+    own += static_cast<double>(x[i]);
+  }
   own = BlockSum(own);
-  if (threadIdx.x == 0) *sum = own;
+  if (threadIdx.x == 0) sums[blockIdx.x] = own;
 }
 
 }  // namespace trireme

@@ -23,13 +23,27 @@ double HeadFlops(Tensor x, Tensor w) {
   return 2.0 * static_cast<double>(x.shape()[0]) * static_cast<double>(w.shape().num_elements());
 }
 
+Shape LossShape(int64_t rows, double z_loss) {
+  return z_loss > 0 ? Shape{rows, kNumLossTerms} : Shape{rows};
+}
+
+Attributes HeadAttributes(int64_t vocabulary, double z_loss) {
+  if (z_loss > 0) return {{"vocabulary", vocabulary}, {"z_loss", z_loss}};
+  return {{"vocabulary", vocabulary}};
+}
+
 }  // namespace
 
-Tensor LinearCrossEntropy(Tensor x, Tensor w, Tensor targets, int64_t vocabulary) {
+double ZLossOf(const Op& op, const Shape& loss) {
+  return loss.num_dims() == 1 ? 0 : op.attributes.Float("z_loss");
+}
+
+Tensor LinearCrossEntropy(Tensor x, Tensor w, Tensor targets, int64_t vocabulary, double z_loss) {
   CHECK_EQ(x.shape()[1], w.shape()[1]) << "LinearCrossEntropy";
-  return x.recorder().Record1(OpKind::kLinearCrossEntropy, {x, w, targets},
-                              {"loss", x.recorder().precision().wide(), {x.shape()[0]}, LossLayout(x, w)},
-                              {{"vocabulary", vocabulary}}, HeadFlops(x, w));
+  return x.recorder().Record1(
+      OpKind::kLinearCrossEntropy, {x, w, targets},
+      {"loss", x.recorder().precision().wide(), LossShape(x.shape()[0], z_loss), LossLayout(x, w)},
+      HeadAttributes(vocabulary, z_loss), HeadFlops(x, w));
 }
 
 void LinearCrossEntropyGradient(GradientContext& g) {
@@ -57,24 +71,27 @@ Tensor SoftmaxStatistics(Tensor logits, Tensor targets, int64_t vocabulary) {
       {{"vocabulary", vocabulary}});
 }
 
-Tensor CrossEntropyLoss(Tensor all_statistics, Tensor targets) {
+Tensor CrossEntropyLoss(Tensor all_statistics, Tensor targets, double z_loss) {
   return all_statistics.recorder().Record1(
       OpKind::kCrossEntropyLoss, {all_statistics, targets},
-      {"loss", all_statistics.dtype(), targets.shape(), all_statistics.layout()});
+      {"loss", all_statistics.dtype(), LossShape(targets.shape()[0], z_loss), all_statistics.layout()},
+      z_loss > 0 ? Attributes{{"z_loss", z_loss}} : Attributes{});
 }
 
-std::vector<Tensor> CrossEntropyGrad(Tensor logits, Tensor all_statistics, Tensor targets,
-                                     int64_t vocabulary) {
+std::vector<Tensor> CrossEntropyGrad(Tensor logits, Tensor all_statistics, Tensor targets, int64_t vocabulary,
+                                     double z_loss) {
   return logits.recorder().Record(
       OpKind::kCrossEntropyGrad, {logits, all_statistics, targets},
       {{"d.logits", logits.dtype(), logits.shape(), logits.layout()},
-       {"loss", all_statistics.dtype(), targets.shape(), all_statistics.layout()}},
-      {{"vocabulary", vocabulary}});
+       {"loss", all_statistics.dtype(), LossShape(targets.shape()[0], z_loss), all_statistics.layout()}},
+      HeadAttributes(vocabulary, z_loss));
 }
 
 Tensor LossSum(Tensor loss) {
-  const Layout layout = Recorder::Infer("t->", Linearity::kProduct, {loss});
-  return loss.recorder().Record1(OpKind::kLossSum, {loss}, {"loss_sum", DType::kF64, {1}, layout});
+  const bool terms = loss.shape().num_dims() == 2;
+  const Layout layout = Recorder::Infer(terms ? "tc->c" : "t->", Linearity::kProduct, {loss});
+  return loss.recorder().Record1(OpKind::kLossSum, {loss},
+                                 {"loss_sum", DType::kF64, {terms ? loss.shape().cols() : 1}, layout});
 }
 
 }  // namespace trireme

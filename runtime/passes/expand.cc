@@ -20,7 +20,8 @@ class Expansion {
         x_(Operand(op.inputs[0])),
         w_(Operand(op.inputs[1])),
         targets_(Operand(op.inputs[2])),
-        vocabulary_(op.attributes.Int("vocabulary")) {
+        vocabulary_(op.attributes.Int("vocabulary")),
+        z_loss_(ZLossOf(op, recorder.program().value(op.outputs[0]).shape)) {
     const int64_t row_bytes = std::max<int64_t>(1, w_.shape()[0] * SizeOf(x_.dtype()));
     const int64_t rows = x_.shape()[0];
     const int64_t most = std::max<int64_t>(16, logits_bytes / row_bytes);
@@ -44,10 +45,10 @@ class Expansion {
     Rename(logits, "logits");
     const Tensor statistics = Merge(SoftmaxStatistics(logits, targets, vocabulary_));
     if (op_.kind == OpKind::kLinearCrossEntropy) {
-      Place(CrossEntropyLoss(statistics, targets), op_.outputs[0], begin);
+      Place(CrossEntropyLoss(statistics, targets, z_loss_), op_.outputs[0], begin);
       return;
     }
-    const std::vector<Tensor> results = CrossEntropyGrad(logits, statistics, targets, vocabulary_);
+    const std::vector<Tensor> results = CrossEntropyGrad(logits, statistics, targets, vocabulary_, z_loss_);
     Place(results[1], op_.outputs[0], begin);
     Place(LinearInputGrad(results[0], w_), op_.outputs[1], begin);
     LinearWeightGrad(results[0], x);
@@ -83,6 +84,7 @@ class Expansion {
   const Op op_;
   const Tensor x_, w_, targets_;
   const int64_t vocabulary_;
+  const double z_loss_;
   int64_t chunk_rows_;
 };
 

@@ -18,13 +18,14 @@ constexpr int64_t kRowBytes = kPadded * 8;
 // A head of its own: x and the weight are given.
 class Head {
  public:
-  Head(bool backward, int64_t logits_bytes, int tp = 1) : recorder_(&program_, MeshOf(tp), {DType::kF64}) {
+  Head(bool backward, int64_t logits_bytes, int tp = 1, double z_loss = 0)
+      : recorder_(&program_, MeshOf(tp), {DType::kF64}) {
     recorder_.BeginSegment("head", Region::kForward);
     x_ = recorder_.Received("x", DType::kF64, {kRows, kWidth}, {kInvariant, kReplicate}, true);
     w_ = recorder_.Parameters(
         {{.name = "w", .global_shape = {kPadded, kWidth}, .layout = {kInvariant, Shard(0)}}});
     targets_ = recorder_.Input("targets", DType::kI32, {kRows}, {});
-    const Tensor loss = LinearCrossEntropy(x_, w_, targets_, kVocabulary);
+    const Tensor loss = LinearCrossEntropy(x_, w_, targets_, kVocabulary, z_loss);
     recorder_.Root(loss);
     program_.stage_input = x_.id();
     if (backward) {
@@ -45,17 +46,18 @@ class Head {
     run->Run();
     return run;
   }
-  // Straight from the definition.
-  double Loss(const ProgramRun& run) const {
+  // Straight from the definition: the loss, and the sum of squared log-sum-exps.
+  std::pair<double, double> Loss(const ProgramRun& run) const {
     const std::vector<double>&x = run.given(x_.id()), &w = run.given(w_.id());
-    double loss = 0;
+    double loss = 0, squares = 0;
     for (int64_t t = 0; t < kRows; ++t) {
       if (Target(t) < 0) continue;
       double sum = 0;
       for (int64_t v = 0; v < kVocabulary; ++v) sum += std::exp(Logit(x, w, t, v));
       loss += std::log(sum) - Logit(x, w, t, static_cast<int64_t>(Target(t)));
+      squares += std::log(sum) * std::log(sum);
     }
-    return loss;
+    return {loss, squares};
   }
   std::vector<int64_t> ChunkRows() const {
     std::vector<int64_t> rows;
@@ -100,7 +102,20 @@ TEST(ExpandTest, TheLossIsThatOfTheDefinitionWhateverTheChunks) {
     for (int64_t logits_bytes : {int64_t{1}, 20 * kRowBytes, int64_t{1} << 20}) {
       const Head head(backward, logits_bytes);
       const auto run = head.Run();
-      EXPECT_NEAR(run->loss(0), head.Loss(*run), 1e-12 * run->loss(0)) << backward << " " << logits_bytes;
+      const double loss = head.Loss(*run).first;
+      EXPECT_NEAR(run->loss(0), loss, 1e-12 * loss) << backward << " " << logits_bytes;
+    }
+  }
+}
+
+TEST(ExpandTest, TheZLossIsApartFromTheLossAndThatOfTheDefinition) {
+  for (bool backward : {false, true}) {
+    for (int64_t logits_bytes : {int64_t{1}, int64_t{1} << 20}) {
+      const Head head(backward, logits_bytes, 1, 0.25);
+      const auto run = head.Run();
+      const auto [loss, squares] = head.Loss(*run);
+      EXPECT_NEAR(run->loss(0, kCrossEntropyTerm), loss, 1e-12 * loss);
+      EXPECT_NEAR(run->loss(0, kZLossTerm), 0.25 * squares, 1e-12 * squares);
     }
   }
 }

@@ -34,9 +34,10 @@ void SoftmaxStatisticsOf(const KernelArguments& a) {
 template <typename W>
 void CrossEntropyLossOf(const KernelArguments& a) {
   const int32_t* targets = a.inputs[1].as<int32_t>();
-  const int64_t rows = a.outputs[0].shape.num_elements();
+  const int64_t rows = a.inputs[1].shape.num_elements();
+  const double z_loss = ZLossOf(a.op, a.outputs[0].shape);
   for (int64_t t = 0; t < rows; ++t) {
-    Put(a.outputs[0].as<W>(), t, MergeRanks<W>(a.inputs[0], rows, t).Loss(targets[t]));
+    PutLoss<W>(a.outputs[0], t, MergeRanks<W>(a.inputs[0], rows, t), targets[t], z_loss);
   }
 }
 
@@ -45,19 +46,20 @@ void CrossEntropyGradOf(const KernelArguments& a) {
   const T* logits = a.inputs[0].as<T>();
   const int32_t* targets = a.inputs[2].as<int32_t>();
   T* dlogits = a.outputs[0].as<T>();
-  Wide<T>* loss = a.outputs[1].as<Wide<T>>();
+  const double z_loss = ZLossOf(a.op, a.outputs[1].shape);
   const int64_t rows = a.inputs[0].shape.rows();
   const int64_t cols = a.inputs[0].shape.cols();
   const LocalVocabulary local(a, cols);
 #pragma omp parallel for num_threads(a.num_threads)
   for (int64_t t = 0; t < rows; ++t) {
     const RowSoftmax merged = MergeRanks<Wide<T>>(a.inputs[1], rows, t);
-    Put(loss, t, merged.Loss(targets[t]));
+    PutLoss<Wide<T>>(a.outputs[1], t, merged, targets[t], z_loss);
+    const double factor = merged.GradientFactor(z_loss);
     const int64_t target = local.Find(targets[t]);
     const int64_t count = targets[t] < 0 ? 0 : local.count;
     for (int64_t v = 0; v < count; ++v) {
       const double probability = std::exp(Get(logits, t * cols + v) - merged.maximum) / merged.sum;
-      Put(dlogits, t * cols + v, probability - (v == target ? 1 : 0));
+      Put(dlogits, t * cols + v, probability * factor - (v == target ? 1 : 0));
     }
     for (int64_t v = count; v < cols; ++v) Put(dlogits, t * cols + v, 0);
   }
@@ -84,9 +86,12 @@ void CrossEntropyGradPlain(const KernelArguments& a) {
 void LossSumPlain(const KernelArguments& a) {
   ForFloat(a.inputs[0].dtype, [&](auto type) {
     const auto* loss = a.inputs[0].as<decltype(type)>();
-    double sum = 0;
-    for (int64_t t = 0; t < a.inputs[0].shape.num_elements(); ++t) sum += Get(loss, t);
-    *a.outputs[0].as<double>() = sum;
+    const int64_t terms = a.outputs[0].shape.num_elements();
+    for (int64_t term = 0; term < terms; ++term) {
+      double sum = 0;
+      for (int64_t t = term; t < a.inputs[0].shape.num_elements(); t += terms) sum += Get(loss, t);
+      a.outputs[0].as<double>()[term] = sum;
+    }
   });
 }
 
