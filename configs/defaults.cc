@@ -35,6 +35,7 @@ constexpr Default kDefaults[] = {
     {"optimizer.epsilon", "1e-8"},
     {"optimizer.weight_decay", "0.1"},
     {"optimizer.clip_norm", "1"},
+    {"optimizer.stochastic_rounding", "false"},
     {"learning_rate_schedule.kind", "cosine"},
     {"learning_rate_schedule.warmup_steps", "0"},
     {"learning_rate_schedule.min_learning_rate_ratio", "0"},

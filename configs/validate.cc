@@ -281,6 +281,11 @@ void Checker::CheckRun() {
     Add("train.micro_batch", "does not divide train.global_batch ", train.global_batch(),
         "; use one of its divisors, or leave it unset");
   }
+  if (Good({"optimizer.stochastic_rounding", "train.dtype"}) && config_.optimizer().stochastic_rounding() &&
+      train.dtype() != "bf16") {
+    Add("optimizer.stochastic_rounding", "rounds bf16 parameters, and train.dtype is ", train.dtype(),
+        "; use train.dtype bf16, or false");
+  }
   const LearningRateScheduleConfig& schedule = config_.learning_rate_schedule();
   const bool decays_by_step = schedule.kind() == "cosine" || schedule.kind() == "linear";
   if (decays_by_step && Good({"learning_rate_schedule.decay_steps", "learning_rate_schedule.warmup_steps"}) &&

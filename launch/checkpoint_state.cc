@@ -8,7 +8,7 @@ namespace trireme {
 namespace {
 
 std::vector<TensorSlice> Slices(ParameterStore& store, bool only_saved) {
-  const DType dtype = store.options().precision.wide();
+  const DType wide = store.options().precision.wide();
   std::vector<TensorSlice> slices;
   for (int b = 0; b < store.buckets().size(); ++b) {
     if (only_saved && !store.saves(b)) continue;
@@ -18,7 +18,7 @@ std::vector<TensorSlice> Slices(ParameterStore& store, bool only_saved) {
         {"optimizer.exp_avg_sq/", store.OnHost(store.second_moment(b))}};
     for (const ParameterBox& box : store.Boxes(b, store.owned_begin(b), store.owned_size(b))) {
       for (const auto& [prefix, range] : kept) {
-        TensorSlice slice = SliceOf(box, range, dtype);
+        TensorSlice slice = SliceOf(box, range, prefix.empty() ? store.master_dtype(b) : wide);
         slice.name = prefix + slice.name;
         slices.push_back(std::move(slice));
       }

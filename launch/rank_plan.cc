@@ -141,6 +141,9 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
                          .mesh = plan.mesh,
                          .coordinate = coordinate,
                          .precision = plan.precision};
+  if (optimizer.stochastic_rounding()) {
+    plan.update_options.rounding_seed = static_cast<uint64_t>(config.train().seed());
+  }
   plan.update = std::make_unique<UpdateProgram>(RecordUpdate(chunks, plan.buckets, plan.update_options));
 
   const int num_micro_batches = static_cast<int>(plan.batch.num_micro_batches);
@@ -176,7 +179,10 @@ std::string RankPlan::MemoryTable() const {
   std::string share = absl::StrCat("1/", NumRanks({Axis::kDp, Axis::kCp}, mesh), " of it here");
   if (mesh[Axis::kEp] > 1) absl::StrAppend(&share, ", of the own experts' 1/", mesh[Axis::kEdp]);
   auto held = [&](int shared_from) { return zero_stage >= shared_from ? share : "on every replica"; };
-  row("parameters", persistent.parameters, absl::StrCat("compute copies and master weights, ", held(3)));
+  const bool rounds = update_options.rounding_seed.has_value();
+  row("parameters", persistent.parameters,
+      absl::StrCat(rounds ? "bf16, without master weights, " : "compute copies and master weights, ",
+                   held(3)));
   row("gradients", persistent.gradients, held(2));
   row("optimizer state", persistent.optimizer_state, held(1));
   if (zero_stage >= 2) row("passing buckets", persistent.passing, "whole ones, while a block needs them");

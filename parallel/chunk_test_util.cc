@@ -102,7 +102,8 @@ UpdateOptions UpdateOf(const TestChunkOptions& chunk, const AxisSizes& mesh, int
   return {.zero_stage = zero_stage,
           .mesh = mesh,
           .coordinate = coordinate,
-          .precision = {.compute = chunk.compute}};
+          .precision = {.compute = chunk.compute},
+          .rounding_seed = chunk.rounds ? std::optional<uint64_t>(5) : std::nullopt};
 }
 
 AxisSizes WithDp(AxisSizes mesh, int dp) {

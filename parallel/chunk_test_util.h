@@ -22,6 +22,7 @@ struct TestChunkOptions {
   bool has_input = false;   // a stage in front
   bool has_output = false;  // a stage behind: no head
   bool ties_head = false;   // to the embedding
+  bool rounds = false;      // bf16 parameters, stochastically
 };
 
 class TestChunk {

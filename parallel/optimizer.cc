@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "parallel/parameter_boxes.h"
 #include "runtime/recorder.h"
+#include "runtime/rounding.h"
 
 namespace trireme {
 namespace {
@@ -23,7 +25,7 @@ class UpdateRecorder {
     const Tensor factors = State("step_factors", DType::kF64, kNumStepFactors);
     const Tensor updates = State("updates", DType::kF64, 1);
     for (const Bucket& bucket : buckets) {
-      RecordStorage(bucket);
+      RecordStorage(*chunks[bucket.chunk], bucket);
       if (options_.ShardsGradients(bucket))
         RecordSharding(*chunks[bucket.chunk], bucket, update_.buckets.back());
       RecordNorm(bucket, norms);
@@ -33,7 +35,7 @@ class UpdateRecorder {
     recorder_.program().segments.back().ops.back().outputs.push_back(local.id());
     update_.factors_segment = Begin("factors");
     StepFactors(global, inputs, updates, factors, options_.adamw, options_.clip_norm);
-    for (int b = 0; b < num_buckets; ++b) RecordAdamW(buckets[b], update_.buckets[b], factors);
+    for (int b = 0; b < num_buckets; ++b) RecordAdamW(buckets[b], update_.buckets[b], factors, updates);
     update_.squared_norms = norms.id();
     update_.local_norm = local.id();
     update_.global_norm = global.id();
@@ -54,7 +56,7 @@ class UpdateRecorder {
     return recorder_.Rows(whole, options_.ShardBegin(bucket), bucket.shard_size());
   }
 
-  void RecordStorage(const Bucket& bucket) {
+  void RecordStorage(const Program& chunk, const Bucket& bucket) {
     const DType wide = options_.precision.wide();
     const bool all = options_.zero_stage == 0;
     const int64_t state_size = all ? bucket.size : bucket.shard_size();
@@ -77,8 +79,18 @@ class UpdateRecorder {
     values.parameters = parameters.id();
     values.parameter_shard = parameter_shard.id();
     values.owned_parameters = all ? parameters.id() : parameter_shard.id();
-    values.master = bucket.compute == wide ? values.owned_parameters
-                                           : State("master " + bucket.name, wide, state_size).id();
+    if (options_.RoundsParameters(bucket)) {
+      const auto boxes = BoxesOf(chunk, bucket, all ? 0 : options_.ShardBegin(bucket), state_size,
+                                 options_.coordinate, options_.mesh);
+      const int64_t num_places = 1 + static_cast<int64_t>(boxes.size());
+      values.rounding_places = recorder_
+                                   .State("rounding places " + bucket.name, DType::kI64,
+                                          {num_places, kNumRoundingPlaceFields}, Layout())
+                                   .id();
+    }
+    const bool has_masters = bucket.compute != wide && !options_.RoundsParameters(bucket);
+    values.master =
+        has_masters ? State("master " + bucket.name, wide, state_size).id() : values.owned_parameters;
     values.first_moment = State("first moment " + bucket.name, wide, state_size).id();
     values.second_moment = State("second moment " + bucket.name, wide, state_size).id();
     update_.buckets.push_back(values);
@@ -131,13 +143,20 @@ class UpdateRecorder {
                 recorder_.Rows(norms, static_cast<int64_t>(update_.buckets.size()) - 1, 1));
   }
 
-  void RecordAdamW(const Bucket& bucket, UpdateProgram::BucketValues& values, Tensor factors) {
+  void RecordAdamW(const Bucket& bucket, UpdateProgram::BucketValues& values, Tensor factors,
+                   Tensor updates) {
     values.update_segment = Begin("update " + bucket.name);
     auto tensor = [this](ValueId id) { return Tensor(&recorder_, id); };
-    AdamW(tensor(values.owned_gradients), tensor(values.master), tensor(values.first_moment),
-          tensor(values.second_moment), factors, options_.adamw, bucket.decays);
-    if (bucket.compute != options_.precision.wide()) {
-      CastTo(tensor(values.master), tensor(values.owned_parameters));
+    const Tensor gradients = tensor(values.owned_gradients), master = tensor(values.master);
+    const Tensor first = tensor(values.first_moment), second = tensor(values.second_moment);
+    if (values.rounding_places != kNoValue) {
+      AdamW(gradients, master, first, second, factors, options_.adamw, bucket.decays,
+            {tensor(values.rounding_places), updates});
+    } else {
+      AdamW(gradients, master, first, second, factors, options_.adamw, bucket.decays);
+    }
+    if (values.master != values.owned_parameters) {
+      CastTo(master, tensor(values.owned_parameters));
     }
   }
 

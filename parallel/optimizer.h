@@ -3,6 +3,7 @@
 #ifndef TRIREME_PARALLEL_OPTIMIZER_H_
 #define TRIREME_PARALLEL_OPTIMIZER_H_
 
+#include <optional>
 #include <vector>
 
 #include "parallel/bucket.h"
@@ -20,7 +21,12 @@ struct UpdateOptions {
   AxisSizes mesh;
   AxisSizes coordinate = {{0, 0, 0, 0}};  // of this rank
   Precision precision;
+  // If set, bf16 parameters have no master weights: AdamW rounds them stochastically, by this seed.
+  std::optional<uint64_t> rounding_seed;
 
+  bool RoundsParameters(const Bucket& bucket) const {
+    return rounding_seed.has_value() && bucket.compute == DType::kBF16;
+  }
   // Whether a bucket's parameters are whole only while a segment reads them; its gradients, only while a
   // micro-batch's backward works on them.
   bool ShardsParameters(const Bucket& bucket) const {
@@ -46,7 +52,10 @@ struct UpdateProgram {
     ValueId parameters;        // [size] compute: what the chunk reads
     ValueId parameter_shard;   // a window; or, where parameters are sharded, storage of its own
     ValueId owned_parameters;  // what this rank updates of them: all, or the shard
-    ValueId master;  // what AdamW updates: owned_parameters where compute is wide, else storage of its own
+    // What AdamW updates: owned_parameters where they are wide or rounded stochastically, else storage of its
+    // own.
+    ValueId master;
+    ValueId rounding_places = kNoValue;  // where parameters are rounded stochastically
     ValueId first_moment;
     ValueId second_moment;
     // Whether the whole bucket's memory is others' too, outside its residences in a StepPlan.

@@ -81,6 +81,25 @@ void ParameterStore::Allocate(Device& device) {
     storage_[id] = memory;
     memory += PaddedBytes(values[id]);
   }
+  for (int b = 0; b < buckets_.size(); ++b) {
+    if (update_.buckets[b].rounding_places != kNoValue) WriteRoundingPlaces(b);
+  }
+}
+
+// Before the first box, and behind the last, is padding: zeros, which stay so however they are rounded.
+void ParameterStore::WriteRoundingPlaces(int b) {
+  RoundingPlace* place = OnHost(rounding_places(b));
+  *place++ = {.offset = 0, .cols = INT64_MAX / 2, .first = 0, .width = 0, .key = 0};
+  for (const ParameterBox& box : Boxes(b, owned_begin(b), owned_size(b))) {
+    const int64_t width = box.num_dims == 2 ? box.parameter->global_shape[1] : 1;
+    const RandomStream stream(*options_.rounding_seed, "rounding " + box.parameter->name);
+    const std::array<uint32_t, 2> key = stream.key();
+    *place++ = {.offset = box.offset,
+                .cols = box.end[1] - box.begin[1],
+                .first = box.begin[0] * width + box.begin[1],
+                .width = width,
+                .key = static_cast<int64_t>(static_cast<uint64_t>(key[1]) << 32 | key[0])};
+  }
 }
 
 void ParameterStore::FetchToHost() {
@@ -139,52 +158,7 @@ bool ParameterStore::saves(int b) const {
 }
 
 std::vector<ParameterBox> ParameterStore::Boxes(int b, int64_t begin, int64_t count) const {
-  std::vector<ParameterBox> boxes;
-  const int64_t end = begin + count;
-  for (const Bucket::Member& member : buckets_[b].members) {
-    const Program& chunk = *chunks_[buckets_[b].chunk];
-    const ParameterGroup& group = chunk.parameters[member.group];
-    const int64_t size = chunk.value(group.value).shape.num_elements();
-    const int64_t from = std::max(begin, member.offset);
-    const int64_t to = std::min(end, member.offset + size);
-    if (from < to) AppendBoxes(group, from - member.offset, to - member.offset, from - begin, boxes);
-  }
-  return boxes;
-}
-
-// Elements [begin, end) of the group's local value, as boxes of its parts.
-void ParameterStore::AppendBoxes(const ParameterGroup& group, int64_t begin, int64_t end, int64_t offset,
-                                 std::vector<ParameterBox>& boxes) const {
-  int64_t part_begin = 0;
-  for (const Parameter& part : group.PartsAt(options_.coordinate, options_.mesh)) {
-    const bool is_matrix = part.padded_shape.num_dims() == 2;
-    int64_t local[2] = {part.padded_shape[0], is_matrix ? part.padded_shape[1] : 1};
-    int64_t origin[2] = {0, 0};
-    for (int d = 0; d < 2; ++d) {
-      if (part.layout[Axis::kTp] != Shard(d)) continue;
-      local[d] /= options_.mesh[Axis::kTp];
-      origin[d] = options_.coordinate[Axis::kTp] * local[d];
-    }
-    const int64_t size = local[0] * local[1];
-    int64_t at = std::max(begin, part_begin);
-    const int64_t stop = std::min(end, part_begin + size);
-    // A flat range is at most three boxes: the rest of a row, whole rows, the start of a row.
-    while (at < stop) {
-      const int64_t element = at - part_begin;
-      const int64_t row = element / local[1], col = element % local[1];
-      const bool whole_rows = col == 0 && stop - at >= local[1];
-      const int64_t rows = whole_rows ? (stop - at) / local[1] : 1;
-      const int64_t cols = whole_rows ? local[1] : std::min(local[1] - col, stop - at);
-      ParameterBox box = {
-          &part, is_matrix ? 2 : 1, {origin[0] + row, origin[1] + col}, {}, offset + at - begin};
-      // Padding (rows beyond the global shape) is nobody's business.
-      box.end[0] = std::min(origin[0] + row + rows, part.global_shape[0]);
-      box.end[1] = box.begin[1] + cols;
-      if (box.begin[0] < box.end[0]) boxes.push_back(box);
-      at += rows * cols;
-    }
-    part_begin += size;
-  }
+  return BoxesOf(*chunks_[buckets_[b].chunk], buckets_[b], begin, count, options_.coordinate, options_.mesh);
 }
 
 void ParameterStore::Initialize(uint64_t seed) {
@@ -220,7 +194,7 @@ void ParameterStore::Initialize(uint64_t seed) {
 
 void ParameterStore::MakeComputeCopies() {
   for (int b = 0; b < buckets_.size(); ++b) {
-    if (buckets_[b].compute != DType::kBF16) continue;  // otherwise the master weights are the copies
+    if (!has_masters(b)) continue;
     const float* from = reinterpret_cast<const float*>(OnHost(master(b)));
     Bf16* to = reinterpret_cast<Bf16*>(OnHost(owned_parameters(b)));
     for (int64_t i = 0; i < owned_size(b); ++i) to[i] = Bf16(from[i]);

@@ -9,21 +9,13 @@
 
 #include "parallel/bucket.h"
 #include "parallel/optimizer.h"
+#include "parallel/parameter_boxes.h"
 #include "parallel/passing_memory.h"
 #include "runtime/device.h"
 #include "runtime/executor.h"
+#include "runtime/rounding.h"
 
 namespace trireme {
-
-// A box of a parameter, in its global coordinates without padding, and where its elements lie: dense, row by
-// row.
-struct ParameterBox {
-  const Parameter* parameter = nullptr;
-  int num_dims = 1;
-  int64_t begin[2] = {0, 0};
-  int64_t end[2] = {1, 1};
-  int64_t offset = 0;  // elements from the start of the range that was asked for
-};
 
 class ParameterStore {
  public:
@@ -79,6 +71,17 @@ class ParameterStore {
   // The boxes of elements [begin, begin + count) of bucket b.
   std::vector<ParameterBox> Boxes(int b, int64_t begin, int64_t count) const;
 
+  // Where bucket b is rounded stochastically: its places, of what this rank owns of it.
+  RoundingPlace* rounding_places(int b) const {
+    return static_cast<RoundingPlace*>(At(update_.buckets[b].rounding_places));
+  }
+  int64_t num_rounding_places(int b) const {
+    return update_.program.value(update_.buckets[b].rounding_places).shape.rows();
+  }
+  // Whether what AdamW updates is storage of its own beside the compute copies; and its dtype.
+  bool has_masters(int b) const { return update_.buckets[b].master != update_.buckets[b].owned_parameters; }
+  DType master_dtype(int b) const { return update_.program.value(update_.buckets[b].master).dtype; }
+
   // Addresses on the device.
   void* master(int b) const { return At(update_.buckets[b].master); }
   void* first_moment(int b) const { return At(update_.buckets[b].first_moment); }
@@ -99,8 +102,7 @@ class ParameterStore {
 
  private:
   void* At(ValueId id) const;
-  void AppendBoxes(const ParameterGroup& group, int64_t begin, int64_t end, int64_t offset,
-                   std::vector<ParameterBox>& boxes) const;
+  void WriteRoundingPlaces(int b);
 
   const std::vector<const Program*> chunks_;
   const std::vector<Bucket>& buckets_;

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "parallel/chunk_test_util.h"
+#include "runtime/rounding.h"
 
 namespace trireme {
 namespace {
@@ -216,6 +217,49 @@ TEST(ParameterStoreTest, ComputeCopiesAreMadeAnewOfTheOwnShard) {
   const auto* copies = static_cast<const Bf16*>(store.parameters(0));
   EXPECT_EQ(static_cast<float>(copies[store.owned_begin(0)]), 1.25F);
   EXPECT_EQ(static_cast<float>(copies[0]), before);
+}
+
+// The word of every element of every bf16 parameter.
+std::map<std::string, std::vector<double>> RoundingWords(const MeshCase& mesh) {
+  Tensors tensors;
+  ForEachRank(mesh, {.compute = DType::kBF16, .rounds = true}, [&](TestStore& rank) {
+    ParameterStore& store = rank.store();
+    for (int b = 0; b < store.buckets().size(); ++b) {
+      EXPECT_EQ(store.has_masters(b), false);
+      if (store.buckets()[b].compute != DType::kBF16) continue;
+      const RoundingPlace* places = store.rounding_places(b);
+      const int64_t count = store.num_rounding_places(b);
+      ForEachElement(store.Boxes(b, store.owned_begin(b), store.owned_size(b)),
+                     [&](const Parameter& p, int64_t index, int64_t offset) {
+                       const RoundingPlace* place = FindRoundingPlace(places, count, offset);
+                       Merge(tensors, p, index, RoundingWord(*place, offset, 3));
+                     });
+    }
+  });
+  return tensors;
+}
+
+TEST(ParameterStoreTest, EveryMeshAndStageRoundsAnElementByTheSameWord) {
+  const Tensors expected = RoundingWords({1, 1, 0});
+  EXPECT_GE(expected.size(), 5);
+  for (const MeshCase& mesh : Meshes()) {
+    EXPECT_EQ(RoundingWords(mesh), expected)
+        << "dp " << mesh.dp << " tp " << mesh.tp << " " << mesh.zero_stage;
+  }
+}
+
+TEST(ParameterStoreTest, RoundedParametersAreWithoutMasterWeights) {
+  const auto parameters = [](bool rounds) {
+    return TestStore({.compute = DType::kBF16, .rounds = rounds}, 0, 1, 0, 0)
+        .store()
+        .PlannedBytes()
+        .parameters;
+  };
+  const TestStore rank({.compute = DType::kBF16}, 0, 1, 0, 0);
+  int64_t matrices = 0;
+  for (const Bucket& bucket : rank.buckets()) matrices += bucket.compute == DType::kBF16 ? bucket.size : 0;
+  EXPECT_NEAR(static_cast<double>(parameters(false) - parameters(true)), 4.0 * static_cast<double>(matrices),
+              64.0 * static_cast<double>(rank.buckets().size()));
 }
 
 // Half of the state on each of two ranks, none of it elsewhere.

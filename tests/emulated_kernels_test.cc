@@ -111,6 +111,17 @@ TEST(EmulatedKernelsTest, PassOnANaN) {
   }
 }
 
+TEST(EmulatedKernelsTest, AdamWRoundsAsTheDefinitionDoes) {
+  for (int64_t n : {1, 17, 40000}) {
+    const KernelCase c = RoundedAdamWCase(n, true);
+    const std::vector<TestTensor> wanted = RunCase(PlainKernel(c.kind), c, {.compute = DType::kBF16});
+    for (int offset : {0, 1}) {
+      const RunOptions options = {.compute = DType::kBF16, .offset = offset, .device = KernelDevice()};
+      EXPECT_TRUE(RunCase(CudaKernel(c.kind), c, options)[0].SameBits(wanted[0])) << n << " " << offset;
+    }
+  }
+}
+
 TEST(EmulatedKernelsTest, DropoutKeepsWhatTheDefinitionKeeps) {
   for (const int64_t cols : {1000, 1001}) {
     const KernelCase c = DropoutCase(33, cols);

@@ -22,6 +22,8 @@ double Read(const void* data, DType dtype, int64_t i) {
       return static_cast<const double*>(data)[i];
     case DType::kF32:
       return static_cast<const float*>(data)[i];
+    case DType::kBF16:
+      return static_cast<float>(static_cast<const Bf16*>(data)[i]);
     default:
       LOG(FATAL) << "a master weight of dtype " << Name(dtype);
   }
@@ -29,11 +31,12 @@ double Read(const void* data, DType dtype, int64_t i) {
 
 // Copies what this rank holds of bucket ranges into the global tensors.
 void Collect(const ParameterStore& store, void* (ParameterStore::*owned)(int) const, GlobalTensors& tensors) {
-  const DType dtype = store.options().precision.wide();
   for (int b = 0; b < store.buckets().size(); ++b) {
     if (!store.saves(b)) continue;
     const int64_t begin = store.owned_begin(b);
     const char* base = store.OnHost((store.*owned)(b));
+    const DType dtype =
+        owned == &ParameterStore::master ? store.master_dtype(b) : store.options().precision.wide();
     for (const ParameterBox& box : store.Boxes(b, begin, store.owned_size(b))) {
       std::vector<double>& tensor = tensors[box.parameter->name];
       tensor.resize(box.parameter->global_shape.num_elements(), NAN);

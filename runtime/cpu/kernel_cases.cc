@@ -8,7 +8,6 @@
 #include "runtime/cpu/kernels.h"
 #include "runtime/op_table.h"
 #include "runtime/ops/cross_entropy.h"
-#include "runtime/ops/optimizer.h"
 #include "runtime/random.h"
 
 namespace trireme {
@@ -326,35 +325,6 @@ KernelCase LossTermSumsCase(int64_t t) {
   return c;
 }
 
-KernelCase SquaredNormCase(int64_t n) {
-  return NewCase(OpKind::kSquaredNorm, {}, {RandomOperand(Role::kWide, {n}, 1)}, {{Role::kF64, {1}}});
-}
-
-KernelCase StepFactorsCase(double squared_norm) {
-  return NewCase(OpKind::kStepFactors, {{"beta1", 0.9}, {"beta2", 0.95}, {"clip_norm", 1.0}},
-                 {{Role::kF64, {1}, {squared_norm}},
-                  {Role::kF64, {kNumStepInputs}, {3e-4, 1024}},
-                  {Role::kF64, {1}, {41}}},
-                 {{Role::kF64, {kNumStepFactors}}, {Role::kF64, {1}, 2}});
-}
-
-KernelCase AdamWCase(int64_t n, bool apply) {
-  Operand v = RandomOperand(Role::kWide, {n}, 4, 0.1);
-  for (double& second : v.values) second = std::abs(second);
-  // Powers of two where they are rounded to f32: the definition sees the same.
-  const std::vector<double> factors = {0.25, 0x1p-10, 0.125, 0.0625, apply ? 1.0 : 0.0, 3};
-  KernelCase c = NewCase(OpKind::kAdamW,
-                         {{"beta1", 0.875}, {"beta2", 0.9375}, {"epsilon", 0x1p-20}, {"weight_decay", 0.125}},
-                         {RandomOperand(Role::kWide, {n}, 1),
-                          RandomOperand(Role::kWide, {n}, 2),
-                          RandomOperand(Role::kWide, {n}, 3, 0.1),
-                          v,
-                          {Role::kF64, {kNumStepFactors}, factors}},
-                         {{Role::kWide, {n}, 1}, {Role::kWide, {n}, 2}, {Role::kWide, {n}, 3}});
-  absl::StrAppend(&c.name, apply ? "" : "_skipped");
-  return c;
-}
-
 namespace {
 
 // One element, less than a vector, around vectors, more than one range of elements, more than one partial sum
@@ -445,6 +415,7 @@ std::vector<KernelCase> AllKernelCases() {
     cases.push_back(LossTermSumsCase(n));
     cases.push_back(AdamWCase(n, true));
     cases.push_back(AdamWCase(n, false));
+    for (bool exact : {false, true}) cases.push_back(RoundedAdamWCase(n, exact));
     cases.push_back(SquaredNormCase(n));
   }
   cases.push_back(SquaredNormCase(150001));

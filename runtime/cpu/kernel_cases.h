@@ -72,6 +72,9 @@ KernelCase GroupedLinearWeightGradCase(int64_t rows, int64_t n, int64_t k);
 KernelCase SquaredNormCase(int64_t n);
 KernelCase StepFactorsCase(double squared_norm);
 KernelCase AdamWCase(int64_t n, bool apply);
+// The parameters have the compute dtype, and lie in places of several parameters and of a shard's columns.
+// `exact`: the new values have few enough digits that every backend has the same before it rounds.
+KernelCase RoundedAdamWCase(int64_t n, bool exact);
 
 // Those of mixture of experts.
 std::vector<KernelCase> ExpertKernelCases();

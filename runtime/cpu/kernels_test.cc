@@ -153,6 +153,15 @@ TEST(FastKernelsTest, CastRoundsEveryKindOfNumberAsBf16Does) {
   }
 }
 
+TEST(FastKernelsTest, AdamWRoundsAsTheDefinitionDoes) {
+  for (int64_t n : {1, 17, 40000}) {
+    const KernelCase c = RoundedAdamWCase(n, true);
+    const RunOptions options = {.compute = DType::kBF16};
+    EXPECT_TRUE(
+        RunCase(FastKernel(c.kind), c, options)[0].SameBits(RunCase(PlainKernel(c.kind), c, options)[0]));
+  }
+}
+
 TEST(FastKernelsTest, DropoutKeepsWhatTheDefinitionKeeps) {
   const KernelCase c = DropoutCase(33, 1001);
   const std::vector<double> plain = RunCase(PlainKernel(c.kind), c, {})[0].Doubles();

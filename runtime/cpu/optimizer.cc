@@ -3,12 +3,14 @@
 #include "runtime/cpu/fast.h"
 #include "runtime/cpu/ranges.h"
 #include "runtime/cpu/simd_targets.h"
+#include "runtime/rounding.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/optimizer.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h, in this order.
 #include "hwy/highway.h"
+#include "runtime/cpu/philox-inl.h"
 #include "runtime/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -63,6 +65,67 @@ HWY_INLINE void AdamWStep(const AdamWFactors& f, VF32 gradient, VF32* p, VF32* m
   *p = hn::NegMulAdd(f.rate, hn::Div(*m, root), hn::Mul(*p, f.keep));
 }
 
+// RoundStochastically of each lane.
+HWY_INLINE VF32 RoundedByChance(VF32 x, const uint32_t* words) {
+  const U32 u32;
+  const auto bits = hn::BitCast(u32, x);
+  const auto moved = hn::Add(bits, hn::ShiftRight<16>(hn::LoadU(u32, words)));
+  const VF32 rounded = hn::BitCast(F32(), hn::And(moved, hn::Set(u32, 0xffff0000u)));
+  return hn::IfThenElse(hn::IsFinite(x), rounded, x);
+}
+
+// n <= NumLanes() elements from i on, rounded by `words`.
+HWY_INLINE void RoundedAdamWStep(const AdamWFactors& factors, const KernelArguments& a, int64_t i, int64_t n,
+                                 const uint32_t* words) {
+  const float* gradient = a.inputs[0].as<float>() + i;
+  Bf16* p = a.inputs[1].as<Bf16>() + i;
+  float* m = a.inputs[2].as<float>() + i;
+  float* v = a.inputs[3].as<float>() + i;
+  const bool whole = n == NumLanes();
+  VF32 p_lanes = whole ? Load(p) : LoadPart(p, n);
+  VF32 m_lanes = whole ? Load(m) : LoadPart(m, n);
+  VF32 v_lanes = whole ? Load(v) : LoadPart(v, n);
+  AdamWStep(factors, whole ? Load(gradient) : LoadPart(gradient, n), &p_lanes, &m_lanes, &v_lanes);
+  p_lanes = RoundedByChance(p_lanes, words);
+  if (whole) {
+    Store(p_lanes, p);
+    Store(m_lanes, m);
+    Store(v_lanes, v);
+  } else {
+    StorePart(p_lanes, p, n);
+    StorePart(m_lanes, m, n);
+    StorePart(v_lanes, v, n);
+  }
+}
+
+// Elements that follow each other in their parameter too take their words in one go.
+void RoundedAdamWRange(const KernelArguments& a, int64_t begin, int64_t end) {
+  const AdamWFactors factors(a);
+  const auto* places = a.inputs[5].as<RoundingPlace>();
+  const int64_t num_places = a.inputs[5].shape.rows();
+  const auto update = static_cast<uint64_t>(*a.inputs[6].as<double>());
+  const RoundingPlace* place = FindRoundingPlace(places, num_places, begin);
+  HWY_ALIGN uint32_t words[kMaxWords + HWY_MAX_BYTES / sizeof(uint32_t)] = {};
+  for (int64_t i = begin; i < end;) {
+    const bool last = place + 1 == places + num_places;
+    const int64_t row_end = i + place->cols - (i - place->offset) % place->cols;
+    const int64_t run_end = std::min({end, row_end, last ? end : place[1].offset});
+    const RoundKeys keys(place->PhiloxKey());
+    int64_t index = place->IndexOf(i);
+    while (i < run_end) {
+      DrawWords(keys, update, static_cast<uint64_t>(index / 4), words);
+      const int64_t skipped = index % 4;
+      const int64_t drawn = std::min(WordsAtATime() - skipped, run_end - i);
+      for (int64_t j = 0; j < drawn; j += NumLanes()) {
+        RoundedAdamWStep(factors, a, i + j, std::min(NumLanes(), drawn - j), words + skipped + j);
+      }
+      i += drawn;
+      index += drawn;
+    }
+    if (!last && i == place[1].offset) ++place;
+  }
+}
+
 void AdamWRange(const KernelArguments& a, int64_t begin, int64_t end) {
   const AdamWFactors factors(a);
   const float* gradient = a.inputs[0].as<float>();
@@ -100,6 +163,7 @@ namespace trireme {
 
 HWY_EXPORT(SquaredNormRange);
 HWY_EXPORT(AdamWRange);
+HWY_EXPORT(RoundedAdamWRange);
 
 int64_t SquaredNormFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                       absl::Span<const View> outputs, int num_threads) {
@@ -119,7 +183,12 @@ void SquaredNormFast(const KernelArguments& a) {
 
 void AdamWFast(const KernelArguments& a) {
   if (a.inputs[4].as<double>()[kApply] == 0) return;
-  ForRanges(a, a.inputs[0].shape.num_elements(), kElementsPerRange, HWY_DYNAMIC_DISPATCH(AdamWRange));
+  const int64_t n = a.inputs[0].shape.num_elements();
+  if (a.inputs[1].dtype == DType::kBF16) {
+    ForRanges(a, n, kElementsPerRange, HWY_DYNAMIC_DISPATCH(RoundedAdamWRange));
+  } else {
+    ForRanges(a, n, kElementsPerRange, HWY_DYNAMIC_DISPATCH(AdamWRange));
+  }
 }
 
 }  // namespace trireme

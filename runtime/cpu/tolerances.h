@@ -55,6 +55,7 @@ constexpr double ToleranceOf(OpKind kind, DType stored, DType compute) {
   if (stored == DType::kBF16 || compute == DType::kBF16) {
     if (kind == OpKind::kAttention || kind == OpKind::kAttentionGrad) return kBf16AttentionTolerance;
   }
+  if (stored == DType::kBF16 && kind == OpKind::kAdamW) return 2 * kBf16Tolerance;  // up or down
   if (stored == DType::kBF16) return kBf16Tolerance;
   if (stored == DType::kF64) return kFloat64Tolerance;
   return Float32Tolerance(kind);

@@ -1,5 +1,9 @@
 #include "runtime/ops/optimizer.h"
 
+#include <glog/logging.h>
+
+#include "runtime/rounding.h"
+
 namespace trireme {
 namespace {
 
@@ -10,6 +14,13 @@ void RecordInto(OpKind kind, absl::Span<const Tensor> inputs, absl::Span<const T
   recorder.Record(kind, inputs, {}, std::move(attributes));
   Op& op = recorder.program().segments.back().ops.back();
   for (const Tensor& output : outputs) op.outputs.push_back(output.id());
+}
+
+Attributes AdamWAttributes(const AdamWOptions& options, bool decay) {
+  return {{"beta1", options.beta1},
+          {"beta2", options.beta2},
+          {"epsilon", options.epsilon},
+          {"weight_decay", decay ? options.weight_decay : 0.0}};
 }
 
 }  // namespace
@@ -26,11 +37,15 @@ void StepFactors(Tensor squared_norm, Tensor inputs, Tensor updates, Tensor fact
 
 void AdamW(Tensor gradient, Tensor p, Tensor m, Tensor v, Tensor factors, const AdamWOptions& options,
            bool decay) {
-  RecordInto(OpKind::kAdamW, {gradient, p, m, v, factors}, {p, m, v},
-             {{"beta1", options.beta1},
-              {"beta2", options.beta2},
-              {"epsilon", options.epsilon},
-              {"weight_decay", decay ? options.weight_decay : 0.0}});
+  RecordInto(OpKind::kAdamW, {gradient, p, m, v, factors}, {p, m, v}, AdamWAttributes(options, decay));
+}
+
+void AdamW(Tensor gradient, Tensor p, Tensor m, Tensor v, Tensor factors, const AdamWOptions& options,
+           bool decay, const Rounding& rounding) {
+  CHECK(p.dtype() == DType::kBF16) << "only bf16 parameters are rounded, not " << Name(p.dtype());
+  CHECK_EQ(rounding.places.shape().cols(), kNumRoundingPlaceFields);
+  RecordInto(OpKind::kAdamW, {gradient, p, m, v, factors, rounding.places, rounding.updates}, {p, m, v},
+             AdamWAttributes(options, decay));
 }
 
 void CastTo(Tensor p, Tensor copy) {

@@ -48,6 +48,16 @@ void StepFactors(Tensor squared_norm, Tensor inputs, Tensor updates, Tensor fact
 void AdamW(Tensor gradient, Tensor p, Tensor m, Tensor v, Tensor factors, const AdamWOptions& options,
            bool decay);
 
+// Where p is bf16 and has no wide copy, its new value is rounded stochastically (runtime/rounding.h):
+// kAdamW takes two inputs more, places i64 [P, kNumRoundingPlaceFields] and updates f64 [1], that of
+// StepFactors.
+struct Rounding {
+  Tensor places;
+  Tensor updates;
+};
+void AdamW(Tensor gradient, Tensor p, Tensor m, Tensor v, Tensor factors, const AdamWOptions& options,
+           bool decay, const Rounding& rounding);
+
 // kCast: (p wide [n]) -> copy [n], the compute copy.
 void CastTo(Tensor p, Tensor copy);
 

@@ -5,14 +5,28 @@
 
 #include "runtime/cpu/plain/element.h"
 #include "runtime/cpu/plain/plain.h"
+#include "runtime/rounding.h"
 
 namespace trireme {
 namespace {
 
-template <typename T>
+// Stores p[i] = value, rounded where it must be.
+template <typename P>
+void PutParameter(const KernelArguments& a, P* p, int64_t i, double value) {
+  if constexpr (std::is_same_v<P, Bf16>) {
+    const auto* places = a.inputs[5].as<RoundingPlace>();
+    const RoundingPlace* place = FindRoundingPlace(places, a.inputs[5].shape.rows(), i);
+    const auto update = static_cast<uint64_t>(*a.inputs[6].as<double>());
+    p[i] = RoundStochastically(static_cast<float>(value), RoundingWord(*place, i, update));
+  } else {
+    Put(p, i, value);
+  }
+}
+
+template <typename T, typename P>
 void AdamWOf(const KernelArguments& a) {
   const T* gradient = a.inputs[0].as<T>();
-  T* p = a.inputs[1].as<T>();
+  P* p = a.inputs[1].as<P>();
   T* m = a.inputs[2].as<T>();
   T* v = a.inputs[3].as<T>();
   const double* factors = a.inputs[4].as<double>();
@@ -32,7 +46,7 @@ void AdamWOf(const KernelArguments& a) {
     const double root = std::sqrt(second / factors[kBiasCorrection2]) + epsilon;
     Put(m, i, first);
     Put(v, i, second);
-    Put(p, i, Get(p, i) * keep - rate / factors[kBiasCorrection1] * first / root);
+    PutParameter(a, p, i, Get(p, i) * keep - rate / factors[kBiasCorrection1] * first / root);
   }
 }
 
@@ -66,7 +80,7 @@ void StepFactorsPlain(const KernelArguments& a) {
 }
 
 void AdamWPlain(const KernelArguments& a) {
-  ForFloat(a.inputs[0].dtype, [&](auto type) { AdamWOf<decltype(type)>(a); });
+  ForFloat(a.inputs[1].dtype, [&](auto type) { AdamWOf<Wide<decltype(type)>, decltype(type)>(a); });
 }
 
 }  // namespace trireme
