@@ -242,8 +242,10 @@ void Checker::CheckExperts() {
     Add("model.num_experts_per_tok", "more than model.num_local_experts ",
         config_.model().num_local_experts(), "; use at most that");
   }
-  if (Good("train.device") && config_.train().device() == "cuda") {
-    Add("train.device", "the CUDA backend has no kernels for experts; use cpu");
+  if (Good({"train.device", "mesh.ep"}) && config_.train().device() == "cuda" && config_.mesh().ep() > 1) {
+    Add("mesh.ep",
+        "the CUDA backend cannot exchange rows, whose number its host does not know; use 1, or "
+        "train.device cpu");
   }
 }
 

@@ -71,26 +71,24 @@ Table MakeTable() {
   at(OpKind::kCrossEntropyGrad) = {.name = "CrossEntropyGrad", .overwrites = 0};
   at(OpKind::kLossSum) = {.name = "LossSum"};
   at(OpKind::kGatherRows) = {.name = "GatherRows"};
-  at(OpKind::kRouter) = {.name = "Router", .gradient = RouterGradient, .kept = true, .cpu_only = true};
-  at(OpKind::kRouterGrad) = {.name = "RouterGrad", .cpu_only = true};
-  at(OpKind::kCountChoices) = {.name = "CountChoices", .kept = true, .cpu_only = true};
-  at(OpKind::kRouterLoss) = {.name = "RouterLoss", .gradient = RouterLossGradient, .cpu_only = true};
-  at(OpKind::kRouterLossGrad) = {.name = "RouterLossGrad", .cpu_only = true};
-  at(OpKind::kGroupByExpert) = {.name = "GroupByExpert", .kept = true, .cpu_only = true};
-  at(OpKind::kPermuteRows) = {
-      .name = "PermuteRows", .gradient = PermuteRowsGradient, .cheap = true, .cpu_only = true};
-  at(OpKind::kPermuteRowsGrad) = {.name = "PermuteRowsGrad", .cpu_only = true};
-  at(OpKind::kCombineRows) = {.name = "CombineRows", .gradient = CombineRowsGradient, .cpu_only = true};
-  at(OpKind::kCombineRowsGrad) = {.name = "CombineRowsGrad", .cpu_only = true};
+  at(OpKind::kRouter) = {.name = "Router", .gradient = RouterGradient, .kept = true};
+  at(OpKind::kRouterGrad) = {.name = "RouterGrad"};
+  at(OpKind::kCountChoices) = {.name = "CountChoices", .kept = true};
+  at(OpKind::kRouterLoss) = {.name = "RouterLoss", .gradient = RouterLossGradient};
+  at(OpKind::kRouterLossGrad) = {.name = "RouterLossGrad"};
+  at(OpKind::kGroupByExpert) = {.name = "GroupByExpert", .kept = true};
+  at(OpKind::kPermuteRows) = {.name = "PermuteRows", .gradient = PermuteRowsGradient, .cheap = true};
+  at(OpKind::kPermuteRowsGrad) = {.name = "PermuteRowsGrad"};
+  at(OpKind::kCombineRows) = {.name = "CombineRows", .gradient = CombineRowsGradient};
+  at(OpKind::kCombineRowsGrad) = {.name = "CombineRowsGrad"};
   at(OpKind::kExchangeOffsets) = {.name = "ExchangeOffsets", .communicates = true, .kept = true};
-  at(OpKind::kReceivedOffsets) = {.name = "ReceivedOffsets", .kept = true, .cpu_only = true};
+  at(OpKind::kReceivedOffsets) = {.name = "ReceivedOffsets", .kept = true};
   at(OpKind::kDispatchRows) = {
       .name = "DispatchRows", .gradient = DispatchRowsGradient, .communicates = true};
   at(OpKind::kReturnRows) = {.name = "ReturnRows", .gradient = ReturnRowsGradient, .communicates = true};
-  at(OpKind::kGroupedLinear) = {.name = "GroupedLinear", .gradient = GroupedLinearGradient, .cpu_only = true};
-  at(OpKind::kGroupedLinearInputGrad) = {.name = "GroupedLinearInputGrad", .cpu_only = true};
-  at(OpKind::kGroupedLinearWeightGrad) = {
-      .name = "GroupedLinearWeightGrad", .cpu_only = true, .accumulates = 0b1};
+  at(OpKind::kGroupedLinear) = {.name = "GroupedLinear", .gradient = GroupedLinearGradient};
+  at(OpKind::kGroupedLinearInputGrad) = {.name = "GroupedLinearInputGrad"};
+  at(OpKind::kGroupedLinearWeightGrad) = {.name = "GroupedLinearWeightGrad", .accumulates = 0b1};
   at(OpKind::kRelabel) = {.name = "Relabel", .gradient = RedistributeGradient};
   at(OpKind::kAllReduce) = {
       .name = "AllReduce", .gradient = RedistributeGradient, .communicates = true, .overwrites = 0};

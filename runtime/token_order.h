@@ -16,9 +16,9 @@ struct TokenOrder {
   int64_t ranks = 1;
   bool balanced = false;
 
-  int64_t tokens_here() const { return tokens / ranks; }
+  constexpr int64_t tokens_here() const { return tokens / ranks; }
   // Where in the stream the i-th token of a rank stands.
-  int64_t StreamIndex(int64_t rank, int64_t i) const {
+  constexpr int64_t StreamIndex(int64_t rank, int64_t i) const {
     const int64_t here = tokens_here();
     if (!balanced) return rank * here + i;
     const int64_t chunk = here / 2;

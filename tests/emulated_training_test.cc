@@ -66,6 +66,8 @@ INSTANTIATE_TEST_SUITE_P(
     Every, EmulatedTrainingTest,
     testing::Values(TrainingCase{"gpt2_fp32", "tiny_gpt2.textproto", "fp32", {"mesh.dp=1"}, 1e-6, 1e-5},
                     TrainingCase{"llama_fp32", "tiny_llama.textproto", "fp32", {"mesh.dp=1"}, 1e-6, 1e-5},
+                    TrainingCase{"mixtral_fp32", "tiny_mixtral.textproto", "fp32", {"mesh.dp=1"}, 1e-6, 1e-5},
+                    TrainingCase{"mixtral_bf16", "tiny_mixtral.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2},
                     TrainingCase{"gpt2_bf16", "tiny_gpt2.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2},
                     TrainingCase{"llama_bf16", "tiny_llama.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2}),
     [](const auto& info) { return std::string(info.param.name); });
@@ -96,22 +98,35 @@ TEST(EmulatedBenchmarkTest, TimesEveryKernel) {
 }
 
 #ifndef TRIREME_GPU_TESTS  // ranks that are threads meet in memory of the host
-INSTANTIATE_TEST_SUITE_P(Mesh, EmulatedTrainingTest,
-                         testing::Values(TrainingCase{"llama_bf16_mesh",
-                                                      "tiny_llama.textproto",
-                                                      "bf16",
-                                                      {"mesh.dp=2", "mesh.tp=2", "mesh.pp=2",
-                                                       "parallel.sequence_parallel=true",
-                                                       "parallel.zero_stage=3"},
-                                                      2e-3,
-                                                      2e-2},
-                                         TrainingCase{"llama_fp32_all_to_all",
-                                                      "tiny_llama.textproto",
-                                                      "fp32",
-                                                      {"mesh.cp=2", "parallel.context_form=all_to_all"},
-                                                      1e-6,
-                                                      1e-5}),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Mesh, EmulatedTrainingTest,
+    testing::Values(TrainingCase{"llama_bf16_mesh",
+                                 "tiny_llama.textproto",
+                                 "bf16",
+                                 {"mesh.dp=2", "mesh.tp=2", "mesh.pp=2", "parallel.sequence_parallel=true",
+                                  "parallel.zero_stage=3"},
+                                 2e-3,
+                                 2e-2},
+                    TrainingCase{"mixtral_fp32_mesh",
+                                 "tiny_mixtral.textproto",
+                                 "fp32",
+                                 {"mesh.dp=2", "mesh.tp=2", "mesh.pp=2", "parallel.sequence_parallel=true",
+                                  "parallel.zero_stage=3"},
+                                 1e-6,
+                                 1e-5},
+                    TrainingCase{"mixtral_fp32_all_to_all",
+                                 "tiny_mixtral.textproto",
+                                 "fp32",
+                                 {"mesh.cp=2", "parallel.context_form=all_to_all"},
+                                 1e-6,
+                                 1e-5},
+                    TrainingCase{"llama_fp32_all_to_all",
+                                 "tiny_llama.textproto",
+                                 "fp32",
+                                 {"mesh.cp=2", "parallel.context_form=all_to_all"},
+                                 1e-6,
+                                 1e-5}),
+    [](const auto& info) { return std::string(info.param.name); });
 #endif
 
 }  // namespace

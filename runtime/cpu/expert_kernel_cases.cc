@@ -180,6 +180,18 @@ std::vector<KernelCase> ExpertKernelCases() {
     cases.push_back(GroupedLinearInputGradCase(rows, 33, 27));
     cases.push_back(GroupedLinearWeightGradCase(rows, 33, 27));
   }
+  // Several tiles of a GPU's kernel in each direction, and more experts than a warp has lanes.
+  cases.push_back(GroupedLinearCase(300, 136, 72));
+  cases.push_back(GroupedLinearInputGradCase(300, 136, 136));
+  cases.push_back(GroupedLinearWeightGradCase(300, 136, 136));
+  cases.push_back(RouterCase(21, 40, 35));
+  cases.push_back(RouterGradCase(21, 40, 35));
+  cases.push_back(RouterLossGradCase(21, 40, 2));
+  for (int64_t d : {40, 1600}) {
+    cases.push_back(PermuteRowsGradCase(21, d, 3));
+    cases.push_back(CombineRowsCase(21, d, 3));
+    cases.push_back(CombineRowsGradCase(21, d, 3));
+  }
   return cases;
 }
 

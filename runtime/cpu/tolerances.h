@@ -28,6 +28,9 @@ constexpr double Float32Tolerance(OpKind kind) {
     case OpKind::kLinear:
     case OpKind::kLinearInputGrad:
     case OpKind::kLinearWeightGrad:
+    case OpKind::kGroupedLinear:
+    case OpKind::kGroupedLinearInputGrad:
+    case OpKind::kGroupedLinearWeightGrad:
     case OpKind::kAttention:
     case OpKind::kAttentionGrad:
     case OpKind::kBlockAttention:

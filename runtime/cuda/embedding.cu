@@ -137,7 +137,7 @@ int64_t SortBytes(int64_t tokens, int64_t rows) {
 
 void EmbeddingCuda(const KernelArguments& a) {
   const View& table = a.inputs[1];
-  GatherRows(table, a.inputs[0].as<const int32_t>(), FirstLocalRow(a, table.shape.rows()), a.outputs[0],
+  GatherRows(table, {a.inputs[0].as<const int32_t>()}, FirstLocalRow(a, table.shape.rows()), a.outputs[0],
              a.stream);
 }
 

@@ -1,5 +1,5 @@
-// Copies of whole rows: y[i] = x[rows[i] - first], or zeros where x has no such row. x [T, D], y [N, D] of s
-// bytes, rows i32 [N]. Floor: 2 s N D bytes.
+// Copies of whole rows: y[i] = x[row i - first], or zeros where x has no such row. x [T, D], y [N, D] of s
+// bytes. Floor: 2 s N D bytes.
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -19,13 +19,13 @@ constexpr int kPiecesAtATime = 4;  // that a thread loads before it stores them
 template <typename P>
 GPU_KERNEL(kThreads)
 GatherRowsKernel(int group_threads, int64_t num_rows, int64_t x_rows, int64_t first, int64_t pieces,
-                 const P* x, const int32_t* rows, P* y) {
+                 const P* x, RowNumbers rows, P* y) {
   const int group = static_cast<int>(threadIdx.x) / group_threads;
   const int lane = static_cast<int>(threadIdx.x) - group * group_threads;
   const int groups = static_cast<int>(blockDim.x) / group_threads;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * groups + group;
   if (i >= num_rows) return;
-  const int64_t row = rows[i] - first;
+  const int64_t row = rows.places[i] / rows.per_row - first;
   const bool exists = row >= 0 && row < x_rows;
   for (int64_t at = lane; at < pieces; at += int64_t{group_threads} * kPiecesAtATime) {
     P loaded[kPiecesAtATime] = {};
@@ -43,7 +43,7 @@ GatherRowsKernel(int group_threads, int64_t num_rows, int64_t x_rows, int64_t fi
 }
 
 template <typename P>
-void Launch(const View& x, const int32_t* rows, int64_t first, const View& y, int64_t row_bytes,
+void Launch(const View& x, const RowNumbers& rows, int64_t first, const View& y, int64_t row_bytes,
             void* stream) {
   const int64_t pieces = row_bytes / static_cast<int64_t>(sizeof(P));
   const auto warps =
@@ -57,7 +57,7 @@ void Launch(const View& x, const int32_t* rows, int64_t first, const View& y, in
 
 }  // namespace
 
-void GatherRows(const View& x, const int32_t* rows, int64_t first, const View& y, void* stream) {
+void GatherRows(const View& x, const RowNumbers& rows, int64_t first, const View& y, void* stream) {
   const int64_t row_bytes = x.shape.cols() * SizeOf(x.dtype);
   const auto fits = [&](int64_t bytes) {
     return row_bytes % bytes == 0 && reinterpret_cast<uintptr_t>(x.data) % bytes == 0 &&
@@ -74,7 +74,7 @@ void GatherRows(const View& x, const int32_t* rows, int64_t first, const View& y
 }
 
 void GatherRowsCuda(const KernelArguments& a) {
-  GatherRows(a.inputs[0], a.inputs[1].as<const int32_t>(), 0, a.outputs[0], a.stream);
+  GatherRows(a.inputs[0], {a.inputs[1].as<const int32_t>()}, 0, a.outputs[0], a.stream);
 }
 
 }  // namespace trireme

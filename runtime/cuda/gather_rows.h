@@ -8,8 +8,14 @@
 
 namespace trireme {
 
-// y[i] = x[rows[i] - first], or zeros where x has no such row. x [T, D], rows i32 [N], y [N, D].
-void GatherRows(const View& x, const int32_t* rows, int64_t first, const View& y, void* stream);
+// Which rows: places[i] / per_row. Where every row has several places, they count through all of them.
+struct RowNumbers {
+  const int32_t* places;
+  int32_t per_row = 1;
+};
+
+// y[i] = x[row i - first], or zeros where x has no such row. x [T, D], y [N, D], N numbers.
+void GatherRows(const View& x, const RowNumbers& rows, int64_t first, const View& y, void* stream);
 
 }  // namespace trireme
 

@@ -248,6 +248,17 @@ GPU_FN int64_t GridThreads() {
   return static_cast<int64_t>(gridDim.x) * blockDim.x;
 }
 
+// The sum over the lanes up to and with this one.
+template <typename T>
+GPU_FN T InclusiveWarpScan(T value) {
+#pragma unroll
+  for (int delta = 1; delta < kWarpSize; delta *= 2) {
+    const T below = ShuffleUp(value, delta);
+    if (LaneId() >= delta) value += below;
+  }
+  return value;
+}
+
 template <typename T>
 GPU_HD constexpr T CeilDiv(T a, T b) {
   return (a + b - 1) / b;

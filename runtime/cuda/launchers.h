@@ -78,6 +78,28 @@ void LossSumCuda(const KernelArguments& a);
 // gather_rows.cu
 void GatherRowsCuda(const KernelArguments& a);
 
+// routing.cu
+void RouterCuda(const KernelArguments& a);
+void RouterGradCuda(const KernelArguments& a);
+void CountChoicesCuda(const KernelArguments& a);
+void RouterLossCuda(const KernelArguments& a);
+void RouterLossGradCuda(const KernelArguments& a);
+void ReceivedOffsetsCuda(const KernelArguments& a);
+
+// expert_rows.cu
+void GroupByExpertCuda(const KernelArguments& a);
+int64_t GroupByExpertCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                        absl::Span<const View> outputs, int num_threads);
+void PermuteRowsCuda(const KernelArguments& a);
+void PermuteRowsGradCuda(const KernelArguments& a);
+void CombineRowsCuda(const KernelArguments& a);
+void CombineRowsGradCuda(const KernelArguments& a);
+
+// grouped_linear.cu
+void GroupedLinearCuda(const KernelArguments& a);
+void GroupedLinearInputGradCuda(const KernelArguments& a);
+void GroupedLinearWeightGradCuda(const KernelArguments& a);
+
 // optimizer.cu
 void SquaredNormCuda(const KernelArguments& a);
 int64_t SquaredNormCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,

@@ -62,15 +62,6 @@ CountDigitsKernel(Source source, Digit digit, int64_t num_tokens, uint32_t* coun
   }
 }
 
-GPU_FN uint32_t InclusiveWarpScan(uint32_t value) {
-#pragma unroll
-  for (int delta = 1; delta < kWarpSize; delta *= 2) {
-    const uint32_t below = ShuffleUp(value, delta);
-    if (LaneId() >= delta) value += below;
-  }
-  return value;
-}
-
 // Each of n counts becomes the sum of those before it. One block; a thread takes a contiguous part.
 GPU_KERNEL(kScanThreads)
 ScanKernel(int64_t n, uint32_t* counts) {
