@@ -120,7 +120,6 @@ class Checker {
   void CheckFields();
   void CheckModel();
   void CheckExperts();
-  void CheckContext();
   void CheckPipeline();
   void CheckRun();
 
@@ -249,14 +248,6 @@ void Checker::CheckExperts() {
   }
 }
 
-void Checker::CheckContext() {
-  if (!Good({"mesh.cp", "parallel.context_form", "train.device"}) || config_.mesh().cp() == 1) return;
-  if (config_.train().device() == "cuda" && config_.parallel().context_form() == "ring") {
-    Add("parallel.context_form",
-        "the CUDA backend has no kernels for it; use all_to_all, or train.device cpu");
-  }
-}
-
 void Checker::CheckPipeline() {
   if (!Good({"pipeline.schedule", "pipeline.virtual_stages"})) return;
   const std::string& schedule = config_.pipeline().schedule();
@@ -304,7 +295,6 @@ void CollectErrors(const Config& config, ConfigErrors* errors) {
   checker.CheckFields();
   checker.CheckModel();
   checker.CheckExperts();
-  checker.CheckContext();
   checker.CheckPipeline();
   checker.CheckRun();
 }

@@ -102,9 +102,6 @@ const Malformed kMalformed[] = {
     {{{"data.path", "\"a\\000b\""}}, "data.path: a\\000b: holds a zero byte, which no path may; take it out"},
     // Named in the proto, not offered by this version.
     {{{"mesh.cp", "0"}}, "mesh.cp: 0: out of range; use a whole number from 1 to 32768"},
-    {{{"mesh.cp", "2"}, {"train.device", "\"cuda\""}},
-     "parallel.context_form: ring: the CUDA backend has no kernels for it; use all_to_all, or train.device "
-     "cpu"},
     {{{"mesh.ep", "2"}}, "mesh.ep: 2: llama has no experts; use 1"},
     {{{"parallel.zero_stage", "4"}}, "parallel.zero_stage: 4: out of range; use a whole number from 0 to 3"},
     {{{"pipeline.virtual_stages", "2"}},

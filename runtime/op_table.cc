@@ -54,12 +54,12 @@ Table MakeTable() {
   at(OpKind::kRingAttention) = {
       .name = "RingAttention", .gradient = RingAttentionGradient, .composite = true};
   at(OpKind::kRingAttentionGrad) = {.name = "RingAttentionGrad", .composite = true};
-  at(OpKind::kTakeColumns) = {.name = "TakeColumns", .cpu_only = true};
-  at(OpKind::kJoinColumns) = {.name = "JoinColumns", .cpu_only = true};
+  at(OpKind::kTakeColumns) = {.name = "TakeColumns"};
+  at(OpKind::kJoinColumns) = {.name = "JoinColumns"};
   at(OpKind::kShift) = {.name = "Shift", .communicates = true};
-  at(OpKind::kBlockAttention) = {.name = "BlockAttention", .cpu_only = true};
-  at(OpKind::kMergeAttention) = {.name = "MergeAttention", .cpu_only = true, .overwrites = 0};
-  at(OpKind::kBlockAttentionGrad) = {.name = "BlockAttentionGrad", .cpu_only = true};
+  at(OpKind::kBlockAttention) = {.name = "BlockAttention"};
+  at(OpKind::kMergeAttention) = {.name = "MergeAttention", .overwrites = 0};
+  at(OpKind::kBlockAttentionGrad) = {.name = "BlockAttentionGrad"};
   at(OpKind::kEmbedding) = {.name = "Embedding", .gradient = EmbeddingGradient};
   at(OpKind::kEmbeddingGrad) = {.name = "EmbeddingGrad", .accumulates = 0b1};
   at(OpKind::kLinearCrossEntropy) = {

@@ -110,6 +110,13 @@ void AttentionGradCuda(const KernelArguments& a) {
   AttentionGradBy(GradientFamily(a), a);
 }
 
+void BlockAttentionGradCuda(const KernelArguments& a) {
+  const AttentionHeads heads(a.op, a.inputs[1]);
+  if (heads.tokens == 0) return;
+  ForCudaFloat(a.inputs[1].dtype, [&](auto type) { LaunchStatistics<decltype(type), 1>(a, heads); });
+  BlockAttentionGradGeneral(a);
+}
+
 int64_t AttentionCudaWorkspaceBytes(const Op&, absl::Span<const View>, absl::Span<const View>, int) {
   return 0;
 }

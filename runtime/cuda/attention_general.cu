@@ -1,5 +1,6 @@
-// Attention and its gradient for every head size and dtype, with the CUDA cores: f32, and bf16 heads that the
-// tensor-core kernels do not serve. Simple rather than fast.
+// Attention and its gradient for every head size and dtype, with the CUDA cores: f32, bf16 heads that the
+// tensor-core kernels do not serve, and the blocks of a ring (ops/ring_attention.h), whose keys are a value
+// of their own (kBlock). Simple rather than fast.
 //
 // A block of 16 x 16 threads owns 64 rows (queries, or keys for dk and dv), loops over tiles of 64 columns
 // that they meet, and sums kOutput columns of the results; a wider head takes further blocks, each of which
@@ -140,51 +141,86 @@ GPU_FN void StoreOutput(const Output& c, const float (&factor)[kEach], T* target
   }
 }
 
+// Keys and values side by side in rows of `columns` elements, behind `heads_before` other heads.
+template <typename T>
+struct KeyRows {
+  T* data;
+  int64_t columns;
+  int heads_before;
+  int count;
+  const int* hi;  // of a block of a ring: query q sees [lo[q], hi[q])
+
+  GPU_FN int64_t KeyColumn(int head, int head_size) const {
+    return static_cast<int64_t>(heads_before + head) * head_size;
+  }
+  GPU_FN int64_t ValueColumn(int head, const AttentionHeads& heads) const {
+    return static_cast<int64_t>(heads_before + heads.key_heads + head) * heads.head_size;
+  }
+  GPU_FN auto KeysOf(int head, const AttentionHeads& heads, int begin, int end) const {
+    return RowsOfHead(data, columns, KeyColumn(head, heads.head_size), begin, end);
+  }
+  GPU_FN auto ValuesOf(int head, const AttentionHeads& heads, int begin, int end) const {
+    return RowsOfHead(data, columns, ValueColumn(head, heads), begin, end);
+  }
+};
+
+// The end of the keys that query q sees.
+template <bool kBlock>
+GPU_FN int EndOfKeys(const int* hi, int q) {
+  if constexpr (kBlock) return hi[q];
+  return q + 1;
+}
+
 // What a block works on: one head, one tile of rows, kOutput columns of results.
 struct Work {
-  GPU_FN Work(int num_heads, int tokens, bool last_first) {
-    const int tiles = CeilDiv(tokens, kTile);
+  GPU_FN Work(int num_heads, int rows, bool last_first) {
+    const int tiles = CeilDiv(rows, kTile);
     int index = static_cast<int>(blockIdx.x);
     head = index % num_heads;
     index /= num_heads;
     begin = (last_first ? tiles - 1 - index % tiles : index % tiles) * kTile;
-    end = Min(begin + kTile, tokens);
+    end = Min(begin + kTile, rows);
     column = index / tiles * kOutput;
   }
   // Blocks in all.
-  static unsigned Count(const AttentionHeads& heads, int64_t num_heads) {
-    return GridOf(num_heads * CeilDiv(heads.tokens, kTile) * CeilDiv(heads.head_size, kOutput));
+  static unsigned Count(const AttentionHeads& heads, int64_t num_heads, int rows) {
+    return GridOf(num_heads * CeilDiv(rows, kTile) * CeilDiv(heads.head_size, kOutput));
   }
 
   int head, begin, end, column;
 };
 
 // A thread's rows of a tile of queries: what they see.
+template <bool kBlock>
 struct RowsOfQueries {
-  GPU_FN RowsOfQueries(const int* lo, int begin, int end) {
+  GPU_FN RowsOfQueries(const int* lo, const int* hi, int begin, int end) {
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
       query[i] = begin + ThreadY() + kSide * i;
       first_key[i] = lo[Min(query[i], end - 1)];
+      if constexpr (kBlock) end_key[i] = hi[Min(query[i], end - 1)];
     }
   }
   // Whether row i sees column j of the keys from k on.
   GPU_FN bool See(int i, int j, int k) const {
-    return Sees(query[i], first_key[i], k + ThreadX() + kSide * j);
+    const int key = k + ThreadX() + kSide * j;
+    if constexpr (kBlock) return first_key[i] <= key && key < end_key[i];
+    return Sees(query[i], first_key[i], key);
   }
 
-  int query[kEach], first_key[kEach];
+  int query[kEach], first_key[kEach], end_key[kBlock ? kEach : 1];
 };
 
+// A query that sees nothing: out 0, lse -infinity.
 //   qkv [T, (H + 2K) A]   lo [T]   out [T, H A]   lse [T, H]
-template <typename T>
+template <bool kBlock, typename T, typename Out>
 GPU_KERNEL(kThreads)
-GeneralForward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv, const int* __restrict__ lo,
-               T* __restrict__ out, float* __restrict__ lse) {
+GeneralForward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv, KeyRows<const T> all_keys,
+               const int* __restrict__ lo, Out* __restrict__ out, float* __restrict__ lse) {
   SMEM(SharedTile, shared, [1]);
   const Work work(heads.query_heads, heads.tokens, true);
   const int key_head = work.head / heads.group();
-  const RowsOfQueries rows(lo, work.begin, work.end);
+  const RowsOfQueries<kBlock> rows(lo, all_keys.hi, work.begin, work.end);
   const auto queries = RowsOfHead(qkv, heads.columns(), heads.QueryColumn(work.head), work.begin, work.end);
   float maximum[kEach], sum[kEach];
   for (int i = 0; i < kEach; ++i) {
@@ -192,9 +228,10 @@ GeneralForward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv
     sum[i] = 0;
   }
   Output sums = {};
-  for (int k = lo[work.begin]; k < work.end; k += kTile) {
-    const auto keys = RowsOfHead(qkv, heads.columns(), heads.KeyColumn(key_head), k, work.end);
-    const auto values = RowsOfHead(qkv, heads.columns(), heads.ValueColumn(key_head), k, work.end);
+  const int key_end = EndOfKeys<kBlock>(all_keys.hi, work.end - 1);
+  for (int k = lo[work.begin]; k < key_end; k += kTile) {
+    const auto keys = all_keys.KeysOf(key_head, heads, k, key_end);
+    const auto values = all_keys.ValuesOf(key_head, heads, k, key_end);
     Tile weights;
     Dots(weights, queries, keys, heads.head_size, shared[0]);
 #pragma unroll
@@ -225,7 +262,7 @@ GeneralForward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv
 #pragma unroll
   for (int i = 0; i < kEach; ++i) {
     const float total = WarpSum<kSide>(sum[i]);
-    factor[i] = 1.0f / total;
+    factor[i] = kBlock && total == 0 ? 0.0f : 1.0f / total;
     if (work.column == 0 && ThreadX() == 0 && rows.query[i] < work.end) {
       lse[static_cast<int64_t>(rows.query[i]) * heads.query_heads + work.head] =
           maximum[i] / kLog2E + logf(total);
@@ -235,17 +272,18 @@ GeneralForward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv
               heads.out_columns(), work.end - work.begin, work.column, heads.head_size);
 }
 
-// Writes dq.
-//   qkv, dqkv [T, (H + 2K) A]   dout [T, H A]   lo [T]   statistics [H, PaddedTokens]
-template <typename T>
+// Writes dq, the query heads of rows of `dq_columns`.
+//   qkv [T, (H + 2K) A]   dout [T, H A]   lo [T]   statistics [H, PaddedTokens]
+template <bool kBlock, typename T, typename Out>
 GPU_KERNEL(kThreads)
-GeneralQueryGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv,
+GeneralQueryGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, KeyRows<const T> all_keys,
                       const T* __restrict__ dout, const int* __restrict__ lo,
-                      const AttentionStatistics* __restrict__ statistics, T* __restrict__ dqkv) {
+                      const AttentionStatistics* __restrict__ statistics, Out* __restrict__ dq,
+                      int64_t dq_columns) {
   SMEM(SharedTile, shared, [1]);
   const Work work(heads.query_heads, heads.tokens, true);
   const int key_head = work.head / heads.group();
-  const RowsOfQueries rows(lo, work.begin, work.end);
+  const RowsOfQueries<kBlock> rows(lo, all_keys.hi, work.begin, work.end);
   const auto queries = RowsOfHead(qkv, heads.columns(), heads.QueryColumn(work.head), work.begin, work.end);
   const auto douts =
       RowsOfHead(dout, heads.out_columns(), heads.QueryColumn(work.head), work.begin, work.end);
@@ -254,9 +292,10 @@ GeneralQueryGradients(AttentionHeads heads, float scale, const T* __restrict__ q
     of_row[i] = statistics[work.head * PaddedTokens(heads.tokens) + rows.query[i]];
   }
   Output sums = {};
-  for (int k = lo[work.begin]; k < work.end; k += kTile) {
-    const auto keys = RowsOfHead(qkv, heads.columns(), heads.KeyColumn(key_head), k, work.end);
-    const auto values = RowsOfHead(qkv, heads.columns(), heads.ValueColumn(key_head), k, work.end);
+  const int key_end = EndOfKeys<kBlock>(all_keys.hi, work.end - 1);
+  for (int k = lo[work.begin]; k < key_end; k += kTile) {
+    const auto keys = all_keys.KeysOf(key_head, heads, k, key_end);
+    const auto values = all_keys.ValuesOf(key_head, heads, k, key_end);
     Tile scores, dscores;
     Dots(scores, queries, keys, heads.head_size, shared[0]);
     Dots(dscores, douts, values, heads.head_size, shared[0]);
@@ -272,24 +311,27 @@ GeneralQueryGradients(AttentionHeads heads, float scale, const T* __restrict__ q
     AddWeighted(sums, dscores, keys, work.column, heads.head_size, shared[0]);
   }
   const float factor[kEach] = {scale, scale, scale, scale};
-  StoreOutput(sums, factor, dqkv + work.begin * heads.columns() + heads.QueryColumn(work.head),
-              heads.columns(), work.end - work.begin, work.column, heads.head_size);
+  StoreOutput(sums, factor, dq + work.begin * dq_columns + heads.QueryColumn(work.head), dq_columns,
+              work.end - work.begin, work.column, heads.head_size);
 }
 
 // Writes dk and dv. A block's rows are keys, the columns of its tiles queries. Operands as above.
-template <typename T>
+template <bool kBlock, typename T, typename Out>
 GPU_KERNEL(kThreads)
-GeneralKeyGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, const T* __restrict__ dout,
-                    const int* __restrict__ lo, const AttentionStatistics* __restrict__ statistics,
-                    T* __restrict__ dqkv) {
+GeneralKeyGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, KeyRows<const T> all_keys,
+                    const T* __restrict__ dout, const int* __restrict__ lo,
+                    const AttentionStatistics* __restrict__ statistics, KeyRows<Out> gradients) {
   SMEM(SharedTile, shared, [1]);
-  const Work work(heads.key_heads, heads.tokens, false);
-  const auto keys = RowsOfHead(qkv, heads.columns(), heads.KeyColumn(work.head), work.begin, work.end);
-  const auto values = RowsOfHead(qkv, heads.columns(), heads.ValueColumn(work.head), work.begin, work.end);
-  const int query_end = FirstBlindTo(work.end - 1, lo, work.begin, heads.tokens);
+  const Work work(heads.key_heads, all_keys.count, false);
+  const auto keys = all_keys.KeysOf(work.head, heads, work.begin, work.end);
+  const auto values = all_keys.ValuesOf(work.head, heads, work.begin, work.end);
+  // Whole tiles, so that the statistics' padding serves the last. hi never decreases either.
+  const int query_begin =
+      kBlock ? FirstBlindTo(work.begin, all_keys.hi, 0, heads.tokens) / kTile * kTile : work.begin;
+  const int query_end = FirstBlindTo(work.end - 1, lo, kBlock ? 0 : work.begin, heads.tokens);
   Output dkeys = {}, dvalues = {};
   for (int head = work.head * heads.group(); head < (work.head + 1) * heads.group(); ++head) {
-    for (int q = work.begin; q < query_end; q += kTile) {
+    for (int q = query_begin; q < query_end; q += kTile) {
       const auto queries = RowsOfHead(qkv, heads.columns(), heads.QueryColumn(head), q, query_end);
       const auto douts = RowsOfHead(dout, heads.out_columns(), heads.QueryColumn(head), q, query_end);
       Tile weights, dscores;
@@ -300,9 +342,11 @@ GeneralKeyGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv
         const int query = q + ThreadX() + kSide * j;
         const AttentionStatistics of_query = statistics[head * PaddedTokens(heads.tokens) + query];
         const int query_lo = lo[Min(query, heads.tokens - 1)];
+        const int query_end_key = kBlock ? all_keys.hi[Min(query, heads.tokens - 1)] : query + 1;
 #pragma unroll
         for (int i = 0; i < kEach; ++i) {
-          const bool sees = Sees(query, query_lo, work.begin + ThreadY() + kSide * i);
+          const int key = work.begin + ThreadY() + kSide * i;
+          const bool sees = query_lo <= key && key < query_end_key;
           weights[i][j] = sees ? exp2f(weights[i][j] * (scale * kLog2E) - of_query.lse) : 0.0f;
           dscores[i][j] = weights[i][j] * (dscores[i][j] - of_query.delta);
         }
@@ -311,43 +355,83 @@ GeneralKeyGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv
       AddWeighted(dkeys, dscores, queries, work.column, heads.head_size, shared[0]);
     }
   }
-  T* const target = dqkv + work.begin * heads.columns();
+  Out* const target = gradients.data + work.begin * gradients.columns;
   const float one[kEach] = {1, 1, 1, 1};
   const float factor[kEach] = {scale, scale, scale, scale};
-  StoreOutput(dkeys, factor, target + heads.KeyColumn(work.head), heads.columns(), work.end - work.begin,
-              work.column, heads.head_size);
-  StoreOutput(dvalues, one, target + heads.ValueColumn(work.head), heads.columns(), work.end - work.begin,
-              work.column, heads.head_size);
+  StoreOutput(dkeys, factor, target + gradients.KeyColumn(work.head, heads.head_size), gradients.columns,
+              work.end - work.begin, work.column, heads.head_size);
+  StoreOutput(dvalues, one, target + gradients.ValueColumn(work.head, heads), gradients.columns,
+              work.end - work.begin, work.column, heads.head_size);
 }
 
+// Keys and values in a qkv, or in a value of their own.
 template <typename T>
-void LaunchForward(const KernelArguments& a) {
+KeyRows<T> PackedKeys(const View& qkv, const AttentionHeads& heads) {
+  return {qkv.as<T>(), heads.columns(), heads.query_heads, heads.tokens, nullptr};
+}
+template <typename T>
+KeyRows<T> KeysApart(const View& kv, const int* hi) {
+  CHECK_LT(kv.shape.rows(), int64_t{1} << 30) << "BlockAttention";
+  return {kv.as<T>(), kv.shape.cols(), 0, static_cast<int>(kv.shape.rows()), hi};
+}
+
+template <bool kBlock, typename Out, typename T>
+void LaunchForward(const KernelArguments& a, KeyRows<const T> keys, const int* lo) {
   const AttentionHeads heads(a.op, a.inputs[0]);
-  GPU_LAUNCH(GeneralForward<T>, Work::Count(heads, heads.query_heads), kThreads, 0, a.stream, heads,
-             heads.scale() * kLog2E, a.inputs[0].as<T>(), a.inputs[1].as<int>(), a.outputs[0].as<T>(),
-             a.outputs[1].as<float>());
+  GPU_LAUNCH((GeneralForward<kBlock, T, Out>), Work::Count(heads, heads.query_heads, heads.tokens), kThreads,
+             0, a.stream, heads, heads.scale() * kLog2E, a.inputs[0].as<const T>(), keys, lo,
+             a.outputs[0].as<Out>(), a.outputs[1].as<float>());
 }
 
-template <typename T>
-void LaunchBackward(const KernelArguments& a) {
+template <bool kBlock, typename T, typename Out>
+void LaunchBackward(const KernelArguments& a, KeyRows<const T> keys, const int* lo, int64_t dq_columns,
+                    KeyRows<Out> gradients) {
   const AttentionHeads heads(a.op, a.inputs[1]);
-  const auto launch = [&](auto kernel, int num_heads) {
-    GPU_LAUNCH(kernel, Work::Count(heads, num_heads), kThreads, 0, a.stream, heads, heads.scale(),
-               a.inputs[1].as<T>(), a.inputs[0].as<T>(), a.inputs[4].as<int>(),
-               static_cast<const AttentionStatistics*>(a.workspace), a.outputs[0].as<T>());
-  };
-  launch(GeneralKeyGradients<T>, heads.key_heads);
-  launch(GeneralQueryGradients<T>, heads.query_heads);
+  const auto* statistics = static_cast<const AttentionStatistics*>(a.workspace);
+  GPU_LAUNCH((GeneralKeyGradients<kBlock, T, Out>), Work::Count(heads, heads.key_heads, keys.count), kThreads,
+             0, a.stream, heads, heads.scale(), a.inputs[1].as<const T>(), keys, a.inputs[0].as<const T>(),
+             lo, statistics, gradients);
+  GPU_LAUNCH((GeneralQueryGradients<kBlock, T, Out>), Work::Count(heads, heads.query_heads, heads.tokens),
+             kThreads, 0, a.stream, heads, heads.scale(), a.inputs[1].as<const T>(), keys,
+             a.inputs[0].as<const T>(), lo, statistics, a.outputs[0].as<Out>(), dq_columns);
 }
 
 }  // namespace
 
 void AttentionGeneral(const KernelArguments& a) {
-  ForCudaFloat(a.outputs[0].dtype, [&](auto type) { LaunchForward<decltype(type)>(a); });
+  ForCudaFloat(a.outputs[0].dtype, [&](auto type) {
+    using T = decltype(type);
+    const AttentionHeads heads(a.op, a.inputs[0]);
+    LaunchForward<false, T>(a, PackedKeys<const T>(a.inputs[0], heads), a.inputs[1].as<int>());
+  });
 }
 
 void AttentionGradGeneral(const KernelArguments& a) {
-  ForCudaFloat(a.outputs[0].dtype, [&](auto type) { LaunchBackward<decltype(type)>(a); });
+  ForCudaFloat(a.outputs[0].dtype, [&](auto type) {
+    using T = decltype(type);
+    const AttentionHeads heads(a.op, a.inputs[1]);
+    LaunchBackward<false, T, T>(a, PackedKeys<const T>(a.inputs[1], heads), a.inputs[4].as<int>(),
+                                heads.columns(), PackedKeys<T>(a.outputs[0], heads));
+  });
+}
+
+void BlockAttentionCuda(const KernelArguments& a) {
+  if (a.inputs[0].shape.rows() == 0) return;
+  ForCudaFloat(a.inputs[0].dtype, [&](auto type) {
+    using T = decltype(type);
+    LaunchForward<true, float>(a, KeysApart<const T>(a.inputs[1], a.inputs[3].as<int>()),
+                               a.inputs[2].as<int>());
+  });
+}
+
+void BlockAttentionGradGeneral(const KernelArguments& a) {
+  ForCudaFloat(a.inputs[1].dtype, [&](auto type) {
+    using T = decltype(type);
+    const AttentionHeads heads(a.op, a.inputs[1]);
+    LaunchBackward<true, T, float>(a, KeysApart<const T>(a.inputs[4], a.inputs[6].as<int>()),
+                                   a.inputs[5].as<int>(), heads.out_columns(),
+                                   KeysApart<float>(a.outputs[1], nullptr));
+  });
 }
 
 }  // namespace trireme

@@ -34,6 +34,11 @@ KernelTable MakeTable() {
   at(OpKind::kRope) = {RopeCuda};
   at(OpKind::kAttention) = {AttentionCuda, AttentionCudaWorkspaceBytes};
   at(OpKind::kAttentionGrad) = {AttentionGradCuda, AttentionGradCudaWorkspaceBytes};
+  at(OpKind::kBlockAttention) = {BlockAttentionCuda};
+  at(OpKind::kBlockAttentionGrad) = {BlockAttentionGradCuda, AttentionGradCudaWorkspaceBytes};
+  at(OpKind::kMergeAttention) = {MergeAttentionCuda};
+  at(OpKind::kTakeColumns) = {TakeColumnsCuda};
+  at(OpKind::kJoinColumns) = {JoinColumnsCuda};
   at(OpKind::kSplitHeads) = {SplitHeadsCuda};
   at(OpKind::kJoinHeads) = {JoinHeadsCuda};
   at(OpKind::kEmbedding) = {EmbeddingCuda};

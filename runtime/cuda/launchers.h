@@ -59,6 +59,15 @@ void AttentionGradCuda(const KernelArguments& a);
 int64_t AttentionGradCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                         absl::Span<const View> outputs, int num_threads);
 
+// attention_general.cu, attention.cu. The gradient's workspace is AttentionGradCuda's.
+void BlockAttentionCuda(const KernelArguments& a);
+void BlockAttentionGradCuda(const KernelArguments& a);
+
+// ring_attention.cu
+void MergeAttentionCuda(const KernelArguments& a);
+void TakeColumnsCuda(const KernelArguments& a);
+void JoinColumnsCuda(const KernelArguments& a);
+
 // head_exchange.cu
 void SplitHeadsCuda(const KernelArguments& a);
 void JoinHeadsCuda(const KernelArguments& a);
