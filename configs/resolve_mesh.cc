@@ -1,4 +1,6 @@
 // ResolveMesh of validate.h: what depends on the number of ranks.
+#include <algorithm>
+#include <functional>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -12,11 +14,22 @@
 namespace trireme {
 namespace {
 
-// The divisors of n in words: "1, 2, 4 or 8". Only the 16 smallest: nobody reads more.
-std::string DivisorsInWords(int64_t n) {
+bool Divides(int64_t a, int64_t b) {
+  return b % a == 0;
+}
+
+// Whether tp ranks can share `heads` key and value heads: all have as many whole ones, or all have one, which
+// tp / heads of them share.
+bool CanShareKeyHeads(int64_t heads, int64_t tp) {
+  return Divides(tp, heads) || Divides(heads, tp);
+}
+
+// The divisors of n that `usable` allows, in words: "1, 2, 4 or 8". Only the 16 smallest: nobody reads more.
+std::string DivisorsInWords(
+    int64_t n, const std::function<bool(int64_t)>& usable = [](int64_t) { return true; }) {
   std::vector<std::string> divisors;
   for (int64_t d = 1; d <= n && divisors.size() < 16; ++d) {
-    if (n % d == 0) divisors.push_back(absl::StrCat(d));
+    if (Divides(d, n) && usable(d)) divisors.push_back(absl::StrCat(d));
   }
   if (divisors.size() == 1) return divisors[0];
   const std::string last = divisors.back();
@@ -48,41 +61,42 @@ void SetAxes(int num_ranks, MeshConfig* mesh, ConfigErrors* errors) {
   mesh->set_dp(num_ranks / others);
 }
 
-// Heads and feed-forward columns are cut into tp equal parts; the vocabulary is padded instead.
+// Query heads and feed-forward columns are cut into tp equal parts; key and value heads too, or where they
+// are fewer, several ranks share one. The vocabulary is padded instead.
 void CheckTensorAxis(const ModelConfig& model, int64_t tp, ConfigErrors* errors) {
-  const int64_t common =
-      std::gcd(std::gcd(model.num_attention_heads(), model.num_key_value_heads()), model.intermediate_size());
-  const struct {
-    const char* name;
-    int64_t size;
-  } parts[] = {{"num_attention_heads", model.num_attention_heads()},
-               {"num_key_value_heads", model.num_key_value_heads()},
-               {"intermediate_size", model.intermediate_size()}};
-  for (const auto& part : parts) {
-    if (part.size % tp == 0) continue;
-    errors->Add(
-        "mesh.tp", absl::StrCat(tp),
-        absl::StrCat(part.name, " ", part.size, " is not divisible by it; use ", DivisorsInWords(common)));
-  }
+  const int64_t key_heads = model.num_key_value_heads();
+  const std::string usable =
+      DivisorsInWords(std::gcd(model.num_attention_heads(), model.intermediate_size()),
+                      [key_heads](int64_t size) { return CanShareKeyHeads(key_heads, size); });
+  const auto check = [&](const char* name, int64_t size, bool fits, const char* found) {
+    if (fits) return;
+    errors->Add("mesh.tp", absl::StrCat(tp), absl::StrCat(name, " ", size, " ", found, "; use ", usable));
+  };
+  const char* kIndivisible = "is not divisible by it";
+  check("num_attention_heads", model.num_attention_heads(), Divides(tp, model.num_attention_heads()),
+        kIndivisible);
+  check("num_key_value_heads", key_heads, CanShareKeyHeads(key_heads, tp),
+        "is neither a multiple nor a divisor of it");
+  check("intermediate_size", model.intermediate_size(), Divides(tp, model.intermediate_size()), kIndivisible);
 }
 
-// Context parallelism by all-to-all: cp cuts the heads that tp leaves a rank.
+// Context parallelism by all-to-all: cp cuts the heads that tp leaves a rank. What tp cannot cut was
+// reported.
 void CheckHeads(const Config& config, ConfigErrors* errors) {
   const int64_t cp = config.mesh().cp(), tp = config.mesh().tp();
-  const ModelConfig& model = config.model();
-  const struct {
-    const char* name;
-    int64_t size;
-  } heads[] = {{"num_attention_heads", model.num_attention_heads()},
-               {"num_key_value_heads", model.num_key_value_heads()}};
-  const int64_t common = std::gcd(model.num_attention_heads(), model.num_key_value_heads());
-  for (const auto& part : heads) {
-    if (part.size % (cp * tp) == 0 || common % tp != 0) continue;
-    errors->Add("mesh.cp", absl::StrCat(cp),
-                absl::StrCat(part.name, " ", part.size, " is not divisible by mesh.cp x mesh.tp, ", cp * tp,
-                             ", as context_form all_to_all needs; use ", DivisorsInWords(common / tp),
-                             ", or parallel.context_form ring"));
-  }
+  const int64_t queries = config.model().num_attention_heads(), keys = config.model().num_key_value_heads();
+  if (!Divides(tp, queries) || !CanShareKeyHeads(keys, tp)) return;
+  const int64_t queries_left = queries / tp, keys_left = std::max<int64_t>(1, keys / tp);
+  const std::string usable = DivisorsInWords(std::gcd(queries_left, keys_left));
+  const auto check = [&](const char* name, int64_t size, int64_t left) {
+    if (Divides(cp, left)) return;
+    errors->Add(
+        "mesh.cp", absl::StrCat(cp),
+        absl::StrCat(name, " ", size, " is not divisible by mesh.cp x mesh.tp, ", cp * tp,
+                     ", as context_form all_to_all needs; use ", usable, ", or parallel.context_form ring"));
+  };
+  check("num_attention_heads", queries, queries_left);
+  check("num_key_value_heads", keys, keys_left);
 }
 
 // Experts are dealt out to the ranks of ep, which fold those of dp x cp.

@@ -62,13 +62,26 @@ TEST(ResolveMeshTest, ExpertAxisMustDivideReplicasAndExperts) {
 }
 
 TEST(ResolveMeshTest, TensorAxisMustDivideHeadsAndFeedForward) {
-  EXPECT_EQ(Errors({{"mesh.tp", "8"}}, 8),
-            "mesh.tp: 8: num_key_value_heads 4 is not divisible by it; use 1, 2 or 4");
   EXPECT_EQ(Errors({{"mesh.tp", "3"}, {"model.num_key_value_heads", "8"}}, 3),
             "mesh.tp: 3: num_attention_heads 8 is not divisible by it; use 1, 2, 4 or 8\n"
-            "mesh.tp: 3: num_key_value_heads 8 is not divisible by it; use 1, 2, 4 or 8");
+            "mesh.tp: 3: num_key_value_heads 8 is neither a multiple nor a divisor of it; use 1, 2, 4 or 8");
   EXPECT_EQ(Errors({{"mesh.tp", "2"}, {"model.intermediate_size", "121"}}, 2),
             "mesh.tp: 2: intermediate_size 121 is not divisible by it; use 1");
+}
+
+TEST(ResolveMeshTest, TensorRanksMayShareKeyHeadsEvenly) {
+  for (const char* heads : {"1", "2", "4"}) {
+    EXPECT_EQ(Errors({{"mesh.tp", "8"}, {"model.num_key_value_heads", heads}}, 8), "") << heads;
+  }
+  // Ranks whose queries would read one and a half of them.
+  const FieldTexts six_of_twelve = {{"model.num_attention_heads", "12"}, {"model.num_key_value_heads", "6"}};
+  FieldTexts four = six_of_twelve, twelve = six_of_twelve;
+  four["mesh.tp"] = "4";
+  twelve["mesh.tp"] = "12";
+  EXPECT_EQ(
+      Errors(four, 4),
+      "mesh.tp: 4: num_key_value_heads 6 is neither a multiple nor a divisor of it; use 1, 2, 3, 6 or 12");
+  EXPECT_EQ(Errors(twelve, 12), "");
 }
 
 TEST(ResolveMeshTest, SequenceParallelRanksNeedEqualShares) {
@@ -94,6 +107,12 @@ TEST(ResolveMeshTest, ContextAxisMustDivideHeadsAndTokens) {
   EXPECT_EQ(Errors(four, 8),
             "mesh.cp: 4: num_key_value_heads 4 is not divisible by mesh.cp x mesh.tp, 8, as context_form "
             "all_to_all needs; use 1 or 2, or parallel.context_form ring");
+  // Two ranks share a key head, which cannot be dealt out again.
+  four["mesh.cp"] = "2";
+  four["model.num_key_value_heads"] = "1";
+  EXPECT_EQ(Errors(four, 4),
+            "mesh.cp: 2: num_key_value_heads 1 is not divisible by mesh.cp x mesh.tp, 4, as context_form "
+            "all_to_all needs; use 1, or parallel.context_form ring");
   four = {{"mesh.cp", "4"},
           {"parallel.context_form", "\"all_to_all\""},
           {"train.sequence_length", "5"},
@@ -128,7 +147,7 @@ TEST(ResolveMeshTest, ErrorsComeTogetherAndLeaveTheConfigurationAsItWas) {
   const std::string before = config.DebugString();
   EXPECT_EQ(std::string(ResolveMesh(&config, 21 * 3).message()),
             "mesh.tp: 3: num_attention_heads 8 is not divisible by it; use 1, 2, 4 or 8\n"
-            "mesh.tp: 3: num_key_value_heads 8 is not divisible by it; use 1, 2, 4 or 8\n"
+            "mesh.tp: 3: num_key_value_heads 8 is neither a multiple nor a divisor of it; use 1, 2, 4 or 8\n"
             "mesh.pp: 7: more stages than model.num_hidden_layers 5; use at most 5\n"
             "train.global_batch: 8: not divisible by mesh.dp 3; use a multiple of 3");
   EXPECT_EQ(config.DebugString(), before);

@@ -1,5 +1,6 @@
 #include "models/llama.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 #include "runtime/ops/linear.h"
 #include "runtime/ops/rms_norm.h"
 #include "runtime/ops/rope.h"
+#include "runtime/ops/shared_heads.h"
 
 namespace trireme {
 // What writes to the residual stream starts smaller, so that the stream's variance does not grow with depth.
@@ -41,17 +43,27 @@ Tensor Llama::Block(int index, Tensor x, const Batch& batch) const {
   return h + feed;
 }
 
+Tensor Llama::QueryKeyValue(const std::string& name, Tensor x, int64_t head_size) const {
+  Recorder& recorder = x.recorder();
+  const int64_t d = hidden_size(), h = config_.num_attention_heads(), k = config_.num_key_value_heads();
+  Parameter w_q = Matrix(name + ".q_proj.weight", h * head_size, d, 0, kInitialDeviation);
+  Parameter w_k = Matrix(name + ".k_proj.weight", k * head_size, d, 0, kInitialDeviation);
+  Parameter w_v = Matrix(name + ".v_proj.weight", k * head_size, d, 0, kInitialDeviation);
+  if (k % recorder.mesh()[Axis::kTp] == 0) return Linear(x, recorder.Parameters({w_q, w_k, w_v}));
+  // Fewer key heads than ranks: several ranks' queries read the same one.
+  w_k.layout[Axis::kTp] = w_v.layout[Axis::kTp] = kReplicate;
+  const Tensor query = Linear(x, recorder.Parameters({w_q}));
+  return ConcatColumns(query, Linear(x, SharedRows(recorder.Parameters({w_k, w_v}), 2, k)));
+}
+
 Tensor Llama::Attend(const std::string& name, Tensor x, const Batch& batch) const {
   Recorder& recorder = x.recorder();
   const int64_t d = hidden_size(), h = config_.num_attention_heads(), k = config_.num_key_value_heads();
   const int64_t a = d / h, tp = recorder.mesh()[Axis::kTp];
-  const HeadShape heads = {h / tp, k / tp, a};
-  const Tensor w_qkv = recorder.Parameters({Matrix(name + ".q_proj.weight", h * a, d, 0, kInitialDeviation),
-                                            Matrix(name + ".k_proj.weight", k * a, d, 0, kInitialDeviation),
-                                            Matrix(name + ".v_proj.weight", k * a, d, 0, kInitialDeviation)});
+  const HeadShape heads = {h / tp, std::max<int64_t>(1, k / tp), a};
+  const Tensor qkv = Rope(QueryKeyValue(name, x, a), batch.positions, heads, config_.rope_theta());
   const Tensor w_out =
       recorder.Parameters({Matrix(name + ".o_proj.weight", d, h * a, 1, ResidualDeviation())});
-  const Tensor qkv = Rope(Linear(x, w_qkv), batch.positions, heads, config_.rope_theta());
   return Linear(trireme::Attend(qkv, heads, batch), w_out);
 }
 

@@ -36,6 +36,8 @@ class Llama : public Model {
 
  private:
   Tensor Attend(const std::string& name, Tensor x, const Batch& batch) const;
+  // The projections of this rank's query heads and of the key and value heads that they read, side by side.
+  Tensor QueryKeyValue(const std::string& name, Tensor x, int64_t head_size) const;
   Tensor Norm(const std::string& name, Tensor x) const;
 
   const ModelConfig config_;

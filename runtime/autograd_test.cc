@@ -26,6 +26,7 @@
 #include "runtime/ops/rms_norm.h"
 #include "runtime/ops/rope.h"
 #include "runtime/ops/routing.h"
+#include "runtime/ops/shared_heads.h"
 #include "runtime/passes/expand.h"
 #include "runtime/passes/expand_ring.h"
 #include "runtime/program_test_util.h"
@@ -218,6 +219,16 @@ const std::vector<GradientCase>& Cases() {
        [](Recording& r) {
          const Tensor lo = r.Integers("lo", DType::kI32, {0, 0, 0, 3, 3, 4});
          return Attention(r.X({6, kHeads.columns()}), lo, kHeads, 2);
+       }},
+      // Rank 0 of four: the first of two heads of either matrix.
+      {"SharedHeads", 4,
+       [](Recording& r) {
+         const Tensor w = r.recorder().Parameters(
+             {{.name = "k", .global_shape = {4, 3}, .layout = {kInvariant, kReplicate}},
+              {.name = "v", .global_shape = {4, 3}, .layout = {kInvariant, kReplicate}}});
+         const Tensor x = r.X({5, 3}, kReplicated);
+         const Tensor q = Linear(x, r.P("q", {8, 3}, {kInvariant, Shard(0)}));
+         return ConcatColumns(q, Linear(x, SharedRows(w, 2, 2)));
        }},
       {"Embedding", 1,
        [](Recording& r) {

@@ -47,6 +47,11 @@ enum class OpKind : uint8_t {
   kBlockAttention,
   kMergeAttention,
   kBlockAttentionGrad,
+  // ops/shared_heads.h
+  kSharedRows,
+  kSharedRowsGrad,
+  kConcatColumns,
+  kSplitColumns,
   // ops/embedding.h
   kEmbedding,
   kEmbeddingGrad,

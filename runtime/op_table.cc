@@ -20,6 +20,7 @@
 #include "runtime/ops/rms_norm.h"
 #include "runtime/ops/rope.h"
 #include "runtime/ops/routing.h"
+#include "runtime/ops/shared_heads.h"
 
 namespace trireme {
 namespace {
@@ -60,6 +61,10 @@ Table MakeTable() {
   at(OpKind::kBlockAttention) = {.name = "BlockAttention"};
   at(OpKind::kMergeAttention) = {.name = "MergeAttention", .overwrites = 0};
   at(OpKind::kBlockAttentionGrad) = {.name = "BlockAttentionGrad"};
+  at(OpKind::kSharedRows) = {.name = "SharedRows", .gradient = SharedRowsGradient, .cheap = true};
+  at(OpKind::kSharedRowsGrad) = {.name = "SharedRowsGrad", .accumulates = 0b1};
+  at(OpKind::kConcatColumns) = {.name = "ConcatColumns", .gradient = ConcatColumnsGradient};
+  at(OpKind::kSplitColumns) = {.name = "SplitColumns"};
   at(OpKind::kEmbedding) = {.name = "Embedding", .gradient = EmbeddingGradient};
   at(OpKind::kEmbeddingGrad) = {.name = "EmbeddingGrad", .accumulates = 0b1};
   at(OpKind::kLinearCrossEntropy) = {

@@ -113,6 +113,18 @@ TEST(MeshEqualityTest, AllMeshesTrainGpt2Alike) {
   ExpectAllMeshesEqual(Reference("tiny_gpt2.textproto", kGpt8));
 }
 
+TEST(MeshEqualityTest, TensorRanksShareKeyHeads) {
+  for (const char* heads : {"1", "2"}) {
+    const Reference reference("tiny_llama.textproto",
+                              kSmall + Overrides{absl::StrCat("model.num_key_value_heads=", heads)});
+    for (const char* tp : {"2", "4", "8"}) {
+      reference.ExpectEquals({absl::StrCat("mesh.tp=", tp), "train.micro_batch=4"});
+    }
+    reference.ExpectEquals({"mesh.dp=2", "mesh.tp=4", "train.micro_batch=2", "parallel.zero_stage=3",
+                            "parallel.sequence_parallel=true"});
+  }
+}
+
 TEST(MeshEqualityTest, DropoutDrawsTheSameMaskOnEveryMesh) {
   const Overrides dropout = {"model.dropout=0.2"};
   const Reference reference("tiny_gpt2.textproto", kGpt8 + dropout);

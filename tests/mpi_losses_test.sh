@@ -130,6 +130,18 @@ moving_run() {
 }
 check "a run that moves from dp 2 x tp 2 to dp 2 x pp 3 with ZeRO 3 and zb-v to one rank" moving_run
 
+# Written where four ranks of tp share two key heads.
+moving_key_heads() {
+  local run=moving_key_heads
+  train $run-reference tiny_llama 1 --set model.num_key_value_heads=2 &&
+    train $run tiny_llama 4 --set model.num_key_value_heads=2 --set mesh.tp=4 --set train.steps=7 --set train.micro_batch=2 \
+      --set parallel.sequence_parallel=true &&
+    train $run tiny_llama 4 --set model.num_key_value_heads=2 --set mesh.tp=2 --set mesh.dp=2 --set train.steps=13 --set train.micro_batch=2 &&
+    train $run tiny_llama 8 --set model.num_key_value_heads=2 --set mesh.tp=8 --resume required &&
+    same_losses $run $run-reference
+}
+check "a run that moves from four ranks that share two key heads to tp 2 x dp 2 to tp 8" moving_key_heads
+
 # Its experts dealt out anew each time.
 moving_experts() {
   local run=moving_experts

@@ -73,6 +73,18 @@ TEST(GradientTest, OfSwiGluMatchesDifferences) {
   ExpectGradient(SwiGluCase(3, 9), 0, backward.inputs[0].values, RunPlain(backward, 0));
 }
 
+TEST(GradientTest, OfSharedRowsMatchesDifferences) {
+  const KernelCase backward = SharedRowsGradCase(2, 3);
+  ExpectGradient(SharedRowsCase(2, 3), 0, backward.inputs[0].values, RunPlain(backward, 0));
+}
+
+TEST(GradientTest, OfConcatColumnsMatchesDifferences) {
+  const KernelCase backward = SplitColumnsCase(3, 2, 5);
+  for (int input : {0, 1}) {
+    ExpectGradient(ConcatColumnsCase(3, 2, 5), input, backward.inputs[0].values, RunPlain(backward, input));
+  }
+}
+
 TEST(GradientTest, OfDropoutIsDropoutOfTheGradient) {
   const KernelCase forward = DropoutCase(3, 9);
   KernelCase backward = forward;

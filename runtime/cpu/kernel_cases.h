@@ -42,6 +42,11 @@ KernelCase TakeColumnsCase(int64_t t, int64_t d, int64_t first, int64_t columns)
 KernelCase JoinColumnsCase(int64_t t, int64_t m, int64_t n);
 // Among `parts` ranks.
 KernelCase SplitHeadsCase(int64_t t, HeadShape heads, int64_t parts, bool join);
+// A rank in the middle of four that share two heads of `rows` rows, of two matrices.
+KernelCase SharedRowsCase(int64_t rows, int64_t d);
+KernelCase SharedRowsGradCase(int64_t rows, int64_t d);
+KernelCase ConcatColumnsCase(int64_t t, int64_t n, int64_t m);
+KernelCase SplitColumnsCase(int64_t t, int64_t n, int64_t m);
 // Rank 1 of 3 of a sharded table, so that ids lie on either side of its rows, or the whole table.
 KernelCase EmbeddingCase(int64_t t, int64_t v, int64_t d, bool sharded);
 KernelCase EmbeddingGradCase(int64_t t, int64_t v, int64_t d, bool sharded);
@@ -78,6 +83,8 @@ KernelCase RoundedAdamWCase(int64_t n, bool exact);
 
 // Those of mixture of experts.
 std::vector<KernelCase> ExpertKernelCases();
+// Those of key heads that ranks share.
+std::vector<KernelCase> SharedHeadKernelCases();
 // All of them, operands rounded (RoundOperands).
 std::vector<KernelCase> AllKernelCases();
 // Sizes for which only GPUs have branches: rows that are wider than what a block holds. Sums of so many terms

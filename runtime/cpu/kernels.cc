@@ -56,6 +56,10 @@ KernelTable MakePlainTable() {
   table[OpKind::kJoinColumns] = {JoinColumnsPlain};
   table[OpKind::kSplitHeads] = {SplitHeadsPlain};
   table[OpKind::kJoinHeads] = {JoinHeadsPlain};
+  table[OpKind::kSharedRows] = {SharedRowsPlain};
+  table[OpKind::kSharedRowsGrad] = {SharedRowsGradPlain};
+  table[OpKind::kConcatColumns] = {ConcatColumnsPlain};
+  table[OpKind::kSplitColumns] = {SplitColumnsPlain};
   table[OpKind::kEmbedding] = {EmbeddingPlain};
   table[OpKind::kEmbeddingGrad] = {EmbeddingGradPlain};
   table[OpKind::kSoftmaxStatistics] = {SoftmaxStatisticsPlain};

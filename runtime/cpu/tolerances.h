@@ -19,6 +19,10 @@ constexpr double Float32Tolerance(OpKind kind) {
     case OpKind::kJoinColumns:
     case OpKind::kSplitHeads:
     case OpKind::kJoinHeads:
+    case OpKind::kSharedRows:
+    case OpKind::kSharedRowsGrad:
+    case OpKind::kConcatColumns:
+    case OpKind::kSplitColumns:
     case OpKind::kEmbedding:
     case OpKind::kDropout:
       return 1.5e-7;  // one or two roundings of 2^-24 each

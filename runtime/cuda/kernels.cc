@@ -41,6 +41,10 @@ KernelTable MakeTable() {
   at(OpKind::kJoinColumns) = {JoinColumnsCuda};
   at(OpKind::kSplitHeads) = {SplitHeadsCuda};
   at(OpKind::kJoinHeads) = {JoinHeadsCuda};
+  at(OpKind::kSharedRows) = {SharedRowsCuda};
+  at(OpKind::kSharedRowsGrad) = {SharedRowsGradCuda};
+  at(OpKind::kConcatColumns) = {ConcatColumnsCuda};
+  at(OpKind::kSplitColumns) = {SplitColumnsCuda};
   at(OpKind::kEmbedding) = {EmbeddingCuda};
   at(OpKind::kEmbeddingGrad) = {EmbeddingGradCuda, EmbeddingGradCudaWorkspaceBytes};
   at(OpKind::kSoftmaxStatistics) = {SoftmaxStatisticsCuda};

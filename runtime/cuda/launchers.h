@@ -27,6 +27,12 @@ void CastCuda(const KernelArguments& a);
 void AccumulateCuda(const KernelArguments& a);
 void KeepOnFirstCuda(const KernelArguments& a);
 
+// shared_heads.cu
+void SharedRowsCuda(const KernelArguments& a);
+void SharedRowsGradCuda(const KernelArguments& a);
+void ConcatColumnsCuda(const KernelArguments& a);
+void SplitColumnsCuda(const KernelArguments& a);
+
 // activation.cu
 void GeluCuda(const KernelArguments& a);
 void GeluGradCuda(const KernelArguments& a);

@@ -117,6 +117,16 @@ cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cuda
                             cudaStream_t) {
   return cudaMemcpy(target, source, bytes, kind);
 }
+cudaError_t cudaMemcpy2DAsync(void* target, size_t target_pitch, const void* source, size_t source_pitch,
+                              size_t width, size_t height, cudaMemcpyKind, cudaStream_t) {
+  // As the runtime does.
+  if (width > target_pitch || width > source_pitch) return cudaErrorInvalidValue;
+  for (size_t row = 0; row < height; ++row) {
+    std::memcpy(static_cast<char*>(target) + row * target_pitch,
+                static_cast<const char*>(source) + row * source_pitch, width);
+  }
+  return cudaSuccess;
+}
 cudaError_t cudaMemset(void* target, int value, size_t bytes) {
   if (bytes > 0) std::memset(target, value, bytes);
   return cudaSuccess;

@@ -50,6 +50,10 @@ void JoinColumnsPlain(const KernelArguments& a);
 
 void SplitHeadsPlain(const KernelArguments& a);
 void JoinHeadsPlain(const KernelArguments& a);
+void SharedRowsPlain(const KernelArguments& a);
+void SharedRowsGradPlain(const KernelArguments& a);
+void ConcatColumnsPlain(const KernelArguments& a);
+void SplitColumnsPlain(const KernelArguments& a);
 
 void EmbeddingPlain(const KernelArguments& a);
 void EmbeddingGradPlain(const KernelArguments& a);
