@@ -8,6 +8,7 @@
 #include "launch/command.h"
 #include "launch/environment.h"
 #include "launch/open_device.h"
+#include "launch/step_trace.h"
 #include "launch/stop_signal.h"
 #include "launch/training_run.h"
 #include "parallel/mpi_communicator.h"
@@ -19,6 +20,8 @@ struct TrainFlags {
   std::string config;
   std::vector<std::string> overrides;
   std::string resume = "auto";
+  std::string trace;
+  std::string trace_steps;
 };
 
 int Train(const TrainFlags& flags) {
@@ -26,6 +29,8 @@ int Train(const TrainFlags& flags) {
   absl::StatusOr<Config> config = LoadConfig(flags.config, flags.overrides, kTrainingRequires);
   absl::Status status = config.ok() ? ResolveMesh(&*config, environment.num_ranks) : config.status();
   if (status.ok()) status = CheckDevice(*config);
+  const absl::StatusOr<TraceRequest> trace = ReadTraceRequest(flags.trace, flags.trace_steps);
+  if (status.ok()) status = trace.status();
   if (!status.ok()) {
     // Every rank finds the same; one says it.
     if (environment.rank == 0) PrintError(status);
@@ -40,7 +45,7 @@ int Train(const TrainFlags& flags) {
   const ResumeMode resume = flags.resume == "auto"       ? ResumeMode::kAuto
                             : flags.resume == "required" ? ResumeMode::kRequired
                                                          : ResumeMode::kNever;
-  return RunTraining(*config, resume, environment, (*mpi)->world(),
+  return RunTraining(*config, resume, *trace, environment, (*mpi)->world(),
                      [&mpi](int code) { (*mpi)->Abort(code); });
 }
 
@@ -60,6 +65,13 @@ void AddTrainCommand(CLI::App& app, CommandBody* body) {
           "--resume", flags->resume,
           "auto: from the newest checkpoint of run.directory, if any; required: fail without one; never")
       ->check(CLI::IsMember({"auto", "required", "never"}));
+  CLI::Option* const trace = command->add_option(
+      "--trace", flags->trace,
+      "write a timeline of a few steps of all ranks into this file, for https://ui.perfetto.dev");
+  command
+      ->add_option("--trace-steps", flags->trace_steps,
+                   "which steps, first:last, counted from 1; without it the third to the fifth of this run")
+      ->needs(trace);
   command->footer(
       "Writes run.directory: metrics.jsonl, evaluations.jsonl, checkpoints/. SIGUSR1: finish the step, save, "
       "exit 75.\n"

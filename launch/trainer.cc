@@ -95,11 +95,11 @@ void Trainer::GatherParameters() {
   device_.Synchronize(0);
 }
 
-void Trainer::Run(Executor& executor, const StepPlan& step, const ReadSamples& read) {
+void Trainer::Run(Executor& executor, const StepPlan& step, const ReadSamples& read, Timeline* timeline) {
   num_kept_ = 0;
   executor.Run(
       [&](int m, int program, const auto& inputs) { Fill(*step.programs[program], Keep(m, read), inputs); },
-      losses_);
+      losses_, timeline);
 }
 
 // Chunks come to the micro-batches in orders of their own, and to each micro-batch again.
@@ -143,12 +143,12 @@ void Trainer::Fill(const Program& program, const KeptSamples& samples,
   }
 }
 
-StepResult Trainer::Step(double learning_rate, const ReadSamples& read) {
+StepResult Trainer::Step(double learning_rate, const ReadSamples& read, Timeline* timeline) {
   double inputs[kNumStepInputs];
   inputs[kLearningRate] = learning_rate;
   inputs[kTokens] = static_cast<double>(plan_.batch.tokens());
   device_.CopyToDevice(store_.step_inputs(), inputs, sizeof(inputs), 0);
-  Run(*step_, plan_.step, read);
+  Run(*step_, plan_.step, read, timeline);
   StepResult result;
   const auto tokens = static_cast<double>(plan_.batch.tokens());
   result.loss = LossSum(plan_.num_loss_terms, kCrossEntropyTerm) / tokens;

@@ -46,7 +46,8 @@ class Trainer {
   void GatherParameters();
 
   // Collective. One optimiser step with this learning rate.
-  StepResult Step(double learning_rate, const ReadSamples& read);
+  // `timeline`, of the step's plan and under way, receives its events; nullptr: nobody asks.
+  StepResult Step(double learning_rate, const ReadSamples& read, Timeline* timeline = nullptr);
   // Collective. The loss over one global batch, summed over its tokens; changes nothing. A negative label
   // counts nothing.
   double EvaluateSum(const ReadSamples& read);
@@ -67,7 +68,7 @@ class Trainer {
   };
 
   // Runs the list, filling inputs with what `read` gives.
-  void Run(Executor& executor, const StepPlan& step, const ReadSamples& read);
+  void Run(Executor& executor, const StepPlan& step, const ReadSamples& read, Timeline* timeline = nullptr);
   const KeptSamples& Keep(int micro_batch, const ReadSamples& read);
   void Fill(const Program& program, const KeptSamples& samples,
             const std::vector<std::pair<ValueId, void*>>& inputs);

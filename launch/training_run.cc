@@ -50,9 +50,10 @@ std::string ConfigText(const Config& config) {
 
 class TrainingRun {
  public:
-  TrainingRun(const Config& config, const LaunchEnvironment& environment, const RunPlace& place,
-              const std::function<void(int)>& abort)
+  TrainingRun(const Config& config, const TraceRequest& trace, const LaunchEnvironment& environment,
+              const RunPlace& place, const std::function<void(int)>& abort)
       : config_(config),
+        trace_request_(trace),
         mesh_(*place.mesh),
         device_mesh_(place.device_mesh != nullptr ? *place.device_mesh : *place.mesh),
         abort_(abort),
@@ -62,19 +63,48 @@ class TrainingRun {
         storage_(NewPosixStorage()) {}
 
   int Run(ResumeMode resume) {
+    if (Agree(CheckTracePath()) != kExitFinished) return kExitConfig;
     if (const int code = Agree(Open()); code != kExitFinished) return code;
     if (IsFirst()) Announce();
     trainer_ = std::make_unique<Trainer>(plan_, mesh_, device_mesh_, device_);
     if (const int code = Agree(Restore(resume)); code != kExitFinished) return code;
+    if (Agree(OpenTrace()) != kExitFinished) return kExitConfig;
     if (const int code = Agree(OpenLog()); code != kExitFinished) return code;
     data_->Start(plan_.batch, state_.positions[0].samples);
-    return Loop();
+    const int code = Loop();
+    const int written = WriteTrace();
+    return code != kExitFinished ? code : written;
   }
 
  private:
   bool IsFirst() const { return mesh_.world().rank() == 0; }
 
   int Agree(const absl::Status& status) { return AgreeOn(status, mesh_.world()); }
+
+  absl::Status CheckTracePath() {
+    if (trace_request_.path.empty() || !IsFirst()) return absl::OkStatus();
+    return StepTrace::CheckPath(trace_request_);
+  }
+
+  absl::Status OpenTrace() {
+    if (trace_request_.path.empty() || state_.step >= config_.train().steps()) return absl::OkStatus();
+    absl::StatusOr<StepTrace> trace =
+        StepTrace::Open(trace_request_, state_.step + 1, config_.train().steps(), plan_.step, device_, mesh_);
+    if (!trace.ok()) return trace.status();
+    trace_.emplace(*std::move(trace));
+    return absl::OkStatus();
+  }
+
+  // Of the steps recorded so far. Collective.
+  int WriteTrace() {
+    if (!trace_.has_value()) return kExitFinished;
+    const absl::StatusOr<bool> written = trace_->Write();
+    if (IsFirst() && written.ok() && *written) {
+      std::printf("timeline in %s; open it in https://ui.perfetto.dev\n", trace_request_.path.c_str());
+      std::fflush(stdout);
+    }
+    return Agree(written.status());
+  }
 
   absl::Status Open() {
     absl::StatusOr<TrainingData> data = TrainingData::Open(config_);
@@ -195,6 +225,9 @@ class TrainingRun {
     bool stop = false;
     while (state_.step < last && !stop) {
       if (const int code = Step(); code != kExitFinished) return code;
+      if (trace_.has_value() && trace_->is_complete()) {
+        if (const int code = WriteTrace(); code != kExitFinished) return code;
+      }
       stop = AnyoneStops();
       const bool is_last = state_.step == last;
       if (data_->has_validation() && !stop &&
@@ -221,7 +254,10 @@ class TrainingRun {
     const int64_t step = state_.step + 1;
     const double begin = NowSeconds();
     const double learning_rate = LearningRate(config_, step);
-    const StepResult result = trainer_->Step(learning_rate, [this](int) { return OrAbort(data_->Next()); });
+    Timeline* const timeline = trace_.has_value() ? trace_->Begin(step) : nullptr;
+    const StepResult result = trainer_->Step(
+        learning_rate, [this](int) { return OrAbort(data_->Next()); }, timeline);
+    if (timeline != nullptr) trace_->End(step);
     const double seconds = NowSeconds() - begin;
     state_.step = step;
     state_.tokens_seen += plan_.batch.tokens();
@@ -316,6 +352,7 @@ class TrainingRun {
   }
 
   const Config& config_;
+  const TraceRequest& trace_request_;
   Mesh& mesh_;
   Mesh& device_mesh_;
   const std::function<void(int)>& abort_;
@@ -326,6 +363,7 @@ class TrainingRun {
   std::optional<TrainingData> data_;
   std::unique_ptr<Trainer> trainer_;
   std::optional<RunLog> log_;
+  std::optional<StepTrace> trace_;
   CheckpointState state_;
   bool restored_ = false;
   double peak_gflops_ = 0;
@@ -334,11 +372,12 @@ class TrainingRun {
 
 }  // namespace
 
-int RunTraining(const Config& config, ResumeMode resume, const LaunchEnvironment& environment,
-                Communicator& world, const std::function<void(int exit_code)>& abort) {
+int RunTraining(const Config& config, ResumeMode resume, const TraceRequest& trace,
+                const LaunchEnvironment& environment, Communicator& world,
+                const std::function<void(int exit_code)>& abort) {
   RunPlace place;
   if (const int code = OpenPlace(config, environment, world, &place); code != kExitFinished) return code;
-  TrainingRun run(config, environment, place, abort);
+  TrainingRun run(config, trace, environment, place, abort);
   return run.Run(resume);
 }
 

@@ -7,6 +7,7 @@
 
 #include "configs/config.pb.h"
 #include "launch/environment.h"
+#include "launch/step_trace.h"
 #include "runtime/communicator.h"
 
 namespace trireme {
@@ -20,8 +21,9 @@ enum class ResumeMode {
 // Collective over `world`. `config`: validated, with its mesh resolved. Returns the exit code
 // (configs/exit_codes.h), the same on every rank; rank 0 has said why. Errors at start-up are agreed on, so
 // that no rank waits for one that failed; an error in the middle of training ends the job through `abort`.
-int RunTraining(const Config& config, ResumeMode resume, const LaunchEnvironment& environment,
-                Communicator& world, const std::function<void(int exit_code)>& abort);
+int RunTraining(const Config& config, ResumeMode resume, const TraceRequest& trace,
+                const LaunchEnvironment& environment, Communicator& world,
+                const std::function<void(int exit_code)>& abort);
 
 }  // namespace trireme
 

@@ -74,6 +74,7 @@ class NcclCommunicator : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  int stream() const override { return stream_; }
 
   Ticket StartAllReduce(const void* in, void* out, int64_t count, DType dtype, ReduceOp op) override {
     return Start("all-reduce", count, dtype, [&](cudaStream_t stream) {

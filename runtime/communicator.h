@@ -38,6 +38,8 @@ class Communicator {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  // The stream of the device that operations run on; on the host, where they need none, the compute stream.
+  virtual int stream() const { return 0; }
 
   // out[i] = reduction of in[i] over all ranks; `count` elements. dtype f32, bf16, f64, i32 or i64.
   virtual Ticket StartAllReduce(const void* in, void* out, int64_t count, DType dtype, ReduceOp op) = 0;

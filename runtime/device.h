@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "runtime/clock.h"
 #include "runtime/kernel.h"
 
 namespace trireme {
@@ -14,6 +15,8 @@ namespace trireme {
 using StreamId = int;
 // A point in a stream that another stream or the host can wait for.
 using EventId = int64_t;
+// A moment in the work of a stream, for timelines: Device::MarkTime.
+using TimeMark = int64_t;
 
 class Device {
  public:
@@ -39,6 +42,13 @@ class Device {
   virtual bool Done(EventId event) const = 0;
   // Blocks the host until all work on `stream` is done.
   virtual void Synchronize(StreamId stream) = 0;
+  // Timing, for timelines only. StartTiming waits for the device and forgets the marks taken before. A mark
+  // is the moment when the work enqueued on `stream` so far is done, and what that moment was on the host's
+  // clock (NowSeconds) can be asked once it has passed. Where work is done as it is enqueued, it is now.
+  virtual void StartTiming() {}
+  virtual TimeMark MarkTime(StreamId) { return static_cast<TimeMark>(NowSeconds() * 1e9); }
+  virtual double SecondsAt(TimeMark mark) const { return static_cast<double>(mark) * 1e-9; }
+
   // What the backend's libraries know the stream by (cudaStream_t); nullptr on the host.
   virtual void* native(StreamId stream) const = 0;
 

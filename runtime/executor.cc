@@ -89,7 +89,7 @@ Executor::BoundSegment Executor::Bind(int program, int segment, int slot) const 
   for (size_t i = 0; i < ops.size(); ++i) {
     const Op& op = ops[i];
     if (op.kind == OpKind::kRelabel) continue;
-    BoundOp b = {&op, nullptr, AddsGradient(program, op), {}, {}, nullptr};
+    BoundOp b = {&op, static_cast<int>(i), nullptr, AddsGradient(program, op), {}, {}, nullptr};
     if (!Definition(op.kind).communicates) b.kernel = &device_.kernel(op.kind);
     for (ValueId id : op.inputs) b.inputs.push_back(ViewOf(program, id, slot));
     for (ValueId id : op.outputs) b.outputs.push_back(ViewOf(program, id, slot));
@@ -103,6 +103,7 @@ void Executor::RunSegment(const StepEntry& entry) {
   std::vector<std::vector<BoundSegment>>& slots = bound_[entry.program];
   for (const BoundOp& op : slots[std::min<size_t>(entry.slot, slots.size() - 1)][entry.segment]) {
     const double begin = options_.profile != nullptr ? NowSeconds() : 0;
+    if (timeline_ != nullptr) timeline_->BeginOp(op.index);
     if (op.kernel == nullptr) {
       RunCollective(op);
     } else {
@@ -117,6 +118,7 @@ void Executor::RunSegment(const StepEntry& entry) {
                       .num_threads = device_.num_threads()},
                      0);
     }
+    if (timeline_ != nullptr) timeline_->EndOp();
     if (num_under_way_ > 0) Progress();
     if (options_.profile != nullptr) {
       if (options_.profile->waits_for_every_op) device_.Synchronize(0);
@@ -206,46 +208,62 @@ void Executor::Progress() {
   }
 }
 
-void Executor::Run(const LoadFunction& load, double* losses) {
+void Executor::Load(const StepEntry& entry, const LoadFunction& load) {
+  const Program& program = *plan_.programs[entry.program];
+  load_buffer_.clear();
+  for (ValueId id = 0; id < program.values.size(); ++id) {
+    if (program.values[id].kind != ValueKind::kInput) continue;
+    load_buffer_.emplace_back(id, Address(entry.program, id, entry.slot));
+  }
+  load(entry.micro_batch, entry.program, load_buffer_);
+}
+
+void Executor::RunEntry(int index, const LoadFunction& load, double* losses) {
+  const StepEntry& entry = plan_.entries[index];
+  const Program& program = *plan_.programs[entry.program];
+  switch (entry.kind) {
+    case StepKind::kLoad:
+      Load(entry, load);
+      break;
+    case StepKind::kRun:
+      RunSegment(entry);
+      break;
+    case StepKind::kStart:
+      Start(index);
+      ++num_under_way_;
+      break;
+    case StepKind::kWait: {
+      const double begin = options_.profile != nullptr ? NowSeconds() : 0;
+      options_.channels[plan_.entries[entry.started].channel]->Wait(tickets_[entry.started]);
+      --num_under_way_;
+      if (options_.profile != nullptr) options_.profile->communication_seconds += NowSeconds() - begin;
+      break;
+    }
+    case StepKind::kLoss:
+      device_.CopyToHost(&losses[entry.micro_batch * program.value(program.loss_sum).shape.num_elements()],
+                         Address(entry.program, program.loss_sum, entry.slot),
+                         program.value(program.loss_sum).size_bytes(), 0);
+      break;
+    case StepKind::kHandOver:
+      device_.CopyWithin(Address(entry.program, entry.out, entry.slot),
+                         Address(entry.from_program, entry.in, entry.from_slot),
+                         program.value(entry.out).size_bytes(), 0);
+      break;
+  }
+}
+
+void Executor::Run(const LoadFunction& load, double* losses, Timeline* timeline) {
   num_under_way_ = 0;
+  timeline_ = timeline;
   for (int i = 0; i < plan_.entries.size(); ++i) {
-    const StepEntry& entry = plan_.entries[i];
-    const Program& program = *plan_.programs[entry.program];
-    switch (entry.kind) {
-      case StepKind::kLoad:
-        load_buffer_.clear();
-        for (ValueId id = 0; id < program.values.size(); ++id) {
-          if (program.values[id].kind != ValueKind::kInput) continue;
-          load_buffer_.emplace_back(id, Address(entry.program, id, entry.slot));
-        }
-        load(entry.micro_batch, entry.program, load_buffer_);
-        break;
-      case StepKind::kRun:
-        RunSegment(entry);
-        break;
-      case StepKind::kStart:
-        Start(i);
-        ++num_under_way_;
-        break;
-      case StepKind::kWait: {
-        const double begin = options_.profile != nullptr ? NowSeconds() : 0;
-        options_.channels[plan_.entries[entry.started].channel]->Wait(tickets_[entry.started]);
-        --num_under_way_;
-        if (options_.profile != nullptr) options_.profile->communication_seconds += NowSeconds() - begin;
-        break;
-      }
-      case StepKind::kLoss:
-        device_.CopyToHost(&losses[entry.micro_batch * program.value(program.loss_sum).shape.num_elements()],
-                           Address(entry.program, program.loss_sum, entry.slot),
-                           program.value(program.loss_sum).size_bytes(), 0);
-        break;
-      case StepKind::kHandOver:
-        device_.CopyWithin(Address(entry.program, entry.out, entry.slot),
-                           Address(entry.from_program, entry.in, entry.from_slot),
-                           program.value(entry.out).size_bytes(), 0);
-        break;
+    if (timeline != nullptr) timeline->Begin(i);
+    RunEntry(i, load, losses);
+    if (timeline != nullptr) {
+      const StepEntry& entry = plan_.entries[i];
+      timeline->End(i, entry.kind == StepKind::kStart ? options_.channels[entry.channel]->stream() : 0);
     }
   }
+  timeline_ = nullptr;
   // A communicator that has lost a rank says so in Progress; the device would wait for ever.
   const EventId end = device_.Record(0);
   while (!device_.Done(end)) Progress();

@@ -12,6 +12,7 @@
 #include "runtime/passes/memory_plan.h"
 #include "runtime/row_exchange.h"
 #include "runtime/step_plan.h"
+#include "runtime/timeline.h"
 
 namespace trireme {
 
@@ -62,7 +63,8 @@ class Executor {
   // Runs the whole list and waits for it once, at its end. `losses` [num_micro_batches, terms] receives
   // each micro-batch's loss sums where the plan has kLoss entries; from AllocateHost, or the host waits for
   // each.
-  void Run(const LoadFunction& load, double* losses);
+  // `timeline`: of this plan, receives the step's events; nullptr: nobody asks.
+  void Run(const LoadFunction& load, double* losses, Timeline* timeline = nullptr);
 
   // The address of a value of a program in a slot.
   void* Address(int program, ValueId id, int slot) const;
@@ -70,6 +72,7 @@ class Executor {
  private:
   struct BoundOp {
     const Op* op;
+    int index;                  // in its segment
     const KernelEntry* kernel;  // nullptr for a collective
     bool adds_gradient;         // to a parameter's, from a step's second micro-batch on
     std::vector<View> inputs;
@@ -81,6 +84,8 @@ class Executor {
   View ViewOf(int program, ValueId id, int slot) const;
   bool AddsGradient(int program, const Op& op) const;
   BoundSegment Bind(int program, int segment, int slot) const;
+  void Load(const StepEntry& entry, const LoadFunction& load);
+  void RunEntry(int index, const LoadFunction& load, double* losses);
   void RunSegment(const StepEntry& entry);
   void RunCollective(const BoundOp& op);
   void Start(int index);
@@ -95,6 +100,7 @@ class Executor {
   std::vector<Communicator::Ticket> tickets_;                  // by entry
   std::vector<std::pair<ValueId, void*>> load_buffer_;
   int num_under_way_ = 0;
+  Timeline* timeline_ = nullptr;  // of the Run under way
   RowExchange row_exchange_;
 };
 

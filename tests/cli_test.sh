@@ -226,6 +226,22 @@ expects "nothing to resume" 65 "$scratch/run"
 rm -rf "$scratch/run"
 runs "${train[@]}" --set train.steps=3
 expects "three steps" 0
+traced=("${train[@]}" --set "run.directory=$scratch/traced" --set train.steps=6 --trace "$scratch/trace.json")
+runs "${traced[@]}" --trace-steps 5:7
+expects "a trace of steps that the run does not do" 64 "--trace-steps 5:7" "steps 1 to 6"
+runs "${traced[@]}" --trace-steps 5:4
+expects "a trace of no steps" 64 "--trace-steps 5:4"
+runs "${train[@]}" --set "run.directory=$scratch/traced" --trace-steps 3:5
+expects "steps of a trace that nobody asked for" 64 "--trace-steps requires --trace"
+for path in "$scratch/no/such/folder.json" "$scratch"; do
+  runs "${train[@]}" --set "run.directory=$scratch/traced" --trace "$path"
+  expects "a trace that cannot be written: $path" 64 "--trace $path: cannot be written"
+done
+note "$([[ -e "$scratch/traced" ]] && echo false || echo true)" "nothing is written without the trace"
+runs "${traced[@]}"
+expects "a trace" 0 "timeline in $scratch/trace.json"
+note "$([[ "$(tail -n 1 "$scratch/trace.json")" == "]}" ]] && echo true || echo false)" "the trace is whole"
+note "$([[ "$(grep -o '"name":"step [0-9]*"' "$scratch/trace.json" | tr -dc 0-9)" == 345 ]] && echo true || echo false)" "steps 3 to 5 are traced"
 runs "$trireme" inspect "$scratch/run"
 expects "inspect reads a run" 0 "step 3" "model.embed_tokens.weight" "every byte was read"
 checkpoint="$(find "$scratch/run/checkpoints" -maxdepth 1 -name 'step-00000003-*')"

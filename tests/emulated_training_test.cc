@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "launch/bench_kernels.h"
+#include "runtime/clock.h"
 #include "runtime/cuda_backend.h"
 #include "tests/emulator/emulator.h"
 #include "tests/mesh_run.h"
@@ -71,6 +72,23 @@ INSTANTIATE_TEST_SUITE_P(
                     TrainingCase{"gpt2_bf16", "tiny_gpt2.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2},
                     TrainingCase{"llama_bf16", "tiny_llama.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2}),
     [](const auto& info) { return std::string(info.param.name); });
+
+// Also on a GPU (cuda_tests), where the marks are times of the device's own clock.
+TEST(EmulatedTimingTest, MarksLieBetweenWhatTheHostReadsAround) {
+  const std::unique_ptr<Device> device = MakeEmulatedGpu();
+  for (int round = 0; round < 2; ++round) {  // the second uses the first one's marks again
+    device->StartTiming();
+    const double before = NowSeconds();
+    const TimeMark first = device->MarkTime(0);
+    const TimeMark second = device->MarkTime(0);
+    device->Synchronize(0);
+    const double after = NowSeconds();
+    constexpr double kHostLatency = 1e-3;
+    EXPECT_GE(device->SecondsAt(first), before - kHostLatency);
+    EXPECT_GE(device->SecondsAt(second), device->SecondsAt(first));
+    EXPECT_LE(device->SecondsAt(second), after + kHostLatency);
+  }
+}
 
 // On a device whose memory the host must not touch.
 TEST(EmulatedBenchmarkTest, TimesEveryKernel) {

@@ -44,6 +44,7 @@ class MutedCommunicator : public Communicator {
 
   int rank() const override { return of_.rank(); }
   int size() const override { return of_.size(); }
+  int stream() const override { return of_.stream(); }
 
   Ticket StartAllReduce(const void* in, void* out, int64_t count, DType dtype, ReduceOp op) override {
     if (!IsNextMuted()) return of_.StartAllReduce(in, out, count, dtype, op);

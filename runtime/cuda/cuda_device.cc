@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/str_format.h"
+#include "runtime/clock.h"
 #include "runtime/cuda/check.h"
 #include "runtime/cuda/kernels.h"
 
@@ -52,6 +53,7 @@ CudaDevice::~CudaDevice() {
     GPU_CHECK(cudaStreamDestroy(Stream(stream)));
   }
   for (void* event : events_) GPU_CHECK(cudaEventDestroy(Event(event)));
+  for (void* mark : marks_) GPU_CHECK(cudaEventDestroy(Event(mark)));
   for (const Stage& stage : stages_) {
     GPU_CHECK(cudaFreeHost(stage.memory));
     GPU_CHECK(cudaEventDestroy(Event(stage.done)));
@@ -110,6 +112,31 @@ bool CudaDevice::Done(EventId event) const {
 
 void CudaDevice::Synchronize(StreamId stream) {
   GPU_CHECK(cudaStreamSynchronize(Stream(streams_[stream])));
+}
+
+void CudaDevice::StartTiming() {
+  GPU_CHECK(cudaDeviceSynchronize());
+  num_marks_ = 0;
+  const double before = NowSeconds();
+  MarkTime(0);
+  Synchronize(0);
+  base_seconds_ = (before + NowSeconds()) / 2;
+}
+
+TimeMark CudaDevice::MarkTime(StreamId stream) {
+  if (num_marks_ == static_cast<int64_t>(marks_.size())) {
+    cudaEvent_t made;
+    GPU_CHECK(cudaEventCreate(&made));
+    marks_.push_back(made);
+  }
+  GPU_CHECK(cudaEventRecord(Event(marks_[num_marks_]), Stream(streams_[stream])));
+  return num_marks_++;
+}
+
+double CudaDevice::SecondsAt(TimeMark mark) const {
+  float milliseconds = 0;
+  GPU_CHECK(cudaEventElapsedTime(&milliseconds, Event(marks_[0]), Event(marks_[mark])));
+  return base_seconds_ + milliseconds / 1e3;
 }
 
 void CudaDevice::CopyToDevice(void* device, const void* host, int64_t bytes, StreamId stream) {

@@ -32,6 +32,9 @@ class CudaDevice : public Device {
   void StreamWait(StreamId stream, EventId event) override;
   bool Done(EventId event) const override;
   void Synchronize(StreamId stream) override;
+  void StartTiming() override;
+  TimeMark MarkTime(StreamId stream) override;
+  double SecondsAt(TimeMark mark) const override;
   void* native(StreamId stream) const override { return streams_[stream]; }
 
   void CopyToDevice(void* device, const void* host, int64_t bytes, StreamId stream) override;
@@ -59,6 +62,10 @@ class CudaDevice : public Device {
   std::vector<void*> streams_;  // cudaStream_t
   std::vector<void*> events_;   // cudaEvent_t, a ring
   EventId last_event_ = 0;
+  // Events that carry a time, made when a timeline first asks for so many. The first is at base_seconds_.
+  std::vector<void*> marks_;  // cudaEvent_t
+  int64_t num_marks_ = 0;
+  double base_seconds_ = 0;
   std::vector<void*> device_blocks_;
   std::vector<void*> host_blocks_;
   std::vector<Stage> stages_;
