@@ -8,7 +8,7 @@ namespace {
 constexpr Placement kVaryingBlocks = {Placement::Kind::kVarying, 0};
 
 // The shape of n blocks of a [rows, cols].
-Shape Blocks(const Shape& whole, int64_t n) {
+Shape BlocksOf(const Shape& whole, int64_t n) {
   return {whole[0] * n, whole[1] / n};
 }
 
@@ -40,7 +40,7 @@ Tensor TokensToHeads(Tensor x, Axis axis, HeadShape heads) {
   CHECK(x.layout()[axis] == Shard(0)) << "TokensToHeads: " << x.layout().ToString();
   const Tensor blocks = x.recorder().Record1(
       OpKind::kSplitHeads, {x},
-      {x.value().name, x.dtype(), Blocks(x.shape(), n), x.layout().With(axis, kVaryingBlocks)},
+      {x.value().name, x.dtype(), BlocksOf(x.shape(), n), x.layout().With(axis, kVaryingBlocks)},
       SplitAttributes(heads, n));
   return Exchange(blocks, axis, x.layout().With(axis, Shard(1)));
 }
