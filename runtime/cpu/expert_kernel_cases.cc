@@ -180,7 +180,7 @@ std::vector<KernelCase> ExpertKernelCases() {
     cases.push_back(GroupedLinearInputGradCase(rows, 33, 27));
     cases.push_back(GroupedLinearWeightGradCase(rows, 33, 27));
   }
-  // Several tiles of a GPU's kernel in each direction, and more experts than a warp has lanes.
+  // Several tiles of a GPU's kernel in each direction; in the router also more experts than a warp has lanes.
   cases.push_back(GroupedLinearCase(300, 136, 72));
   cases.push_back(GroupedLinearInputGradCase(300, 136, 136));
   cases.push_back(GroupedLinearWeightGradCase(300, 136, 136));
