@@ -104,8 +104,12 @@ sources() { git ls-files -- "$@" | while IFS= read -r file; do [[ ! -f "$file" ]
 
 check_format() { sources '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format --dry-run -Werror; }
 
-build_cuda() {
-  configure release -B build-cuda -DTRIREME_CUDA=ON -DCMAKE_UNITY_BUILD=ON && build build-cuda trireme cuda_tests
+# Compiled once: what ptxas says of the kernels then serves the test of their resources.
+cuda_tests() {
+  configure release -B build-cuda -DTRIREME_CUDA=ON -DCMAKE_UNITY_BUILD=ON \
+    "-DCMAKE_CUDA_COMPILER_LAUNCHER=$PWD/tests/keep_ptxas_report.sh" &&
+    build build-cuda trireme cuda_tests &&
+    run_child tests/kernel_resources_test.sh --build build-cuda
 }
 
 release_tests() { configure release && build build && run_tests build "$@"; }
@@ -144,12 +148,13 @@ case "$mode" in
     ;;
   all)
     section "format: clang-format" check check_format
-    section "release: build and every test" release_tests
+    # The CUDA part looks at the kernels' resources.
+    section "release: build and every test" release_tests --exclude-regex '^kernel_resources_test$'
     section "lint: clang-tidy" check run_child launch/lint.sh
     section "asan: every test under AddressSanitizer and UndefinedBehaviorSanitizer" asan_tests
     section "tsan: the tests labelled threads under ThreadSanitizer" tsan_tests
     if command -v nvcc >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]; then
-      section "cuda: compile" check build_cuda
+      section "cuda: compile, registers and spills" check cuda_tests
     else
       say "cuda: not compiled (needs nvcc, on the PATH or in /usr/local/cuda/bin)"
     fi

@@ -2,7 +2,9 @@
 # What nvcc makes of every CUDA kernel, without a card: registers, spills, stack and shared memory against
 # tests/goldens/kernel_resources.txt, and the wgmma instructions of the Hopper kernels against kernel_wgmma.txt there. Kernels
 # that must not spill fail if they do, whatever the golden says. Needs nvcc, and cuobjdump for the instructions.
-# usage: tests/kernel_resources_test.sh [--nvcc FILE] [--update]
+# usage: tests/kernel_resources_test.sh [--nvcc FILE] [--build FOLDER] [--update]
+# With --build nothing is compiled: a build of FOLDER, whose compiler ran under tests/keep_ptxas_report.sh, kept the
+# reports beside its objects. The instructions are not looked at then.
 # To make the goldens anew:  tests/kernel_resources_test.sh --update
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,9 +15,11 @@ never_spill='^(attention.*|grouped_linear|layer_norm|rms_norm|cross_entropy|opti
 
 nvcc="$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)"
 update=false
+build=""
 while (($# > 0)); do
   case "$1" in
     --nvcc) nvcc="${2?--nvcc needs a file}" && shift ;;
+    --build) build="${2?--build needs a folder}" && shift ;;
     --update) update=true ;;
     *) echo "tests/kernel_resources_test.sh: unknown option \"$1\"" >&2 && exit 64 ;;
   esac
@@ -44,9 +48,17 @@ compile() {
 }
 export -f compile
 export scratch nvcc
-for source in runtime/cuda/*.cu; do
-  for architecture in ${architectures//;/ }; do echo "$source $architecture $options"; done
-done | xargs -P "$(nproc)" -L 1 bash -c 'compile "$@"' compile
+if [[ -z "$build" ]]; then
+  for source in runtime/cuda/*.cu; do
+    for architecture in ${architectures//;/ }; do echo "$source $architecture $options"; done
+  done | xargs -P "$(nproc)" -L 1 bash -c 'compile "$@"' compile
+else
+  for source in runtime/cuda/*.cu; do
+    report="$build/runtime/cuda/CMakeFiles/trireme_cuda_backend.dir/$(basename "$source").o.ptxas"
+    [[ -f "$report" ]] || { echo "tests/kernel_resources_test.sh: there is no $report; build anew" >&2 && exit 66; }
+    cp "$report" "$scratch/$(basename "$source" .cu).log"
+  done
+fi
 
 # names: mangled names become kernels with their template's arguments; nvcc marks unnamed namespaces with a hash of the path.
 names() { c++filt -p | sed -E 's/\(anonymous namespace\):://g; s/trireme:://g; s/([,<]) /\1/g; s/ ([>*&])/\1/g; s/, /,/g'; }
@@ -54,8 +66,8 @@ names() { c++filt -p | sed -E 's/\(anonymous namespace\):://g; s/trireme:://g; s
 # The table: source, architecture, registers, spill stores, spill loads, stack, shared (bytes), kernel.
 for log in "$scratch"/*.log; do
   base="$(basename "$log" .log)"
-  awk -v source="${base%.sm_*}" -v architecture="${base##*.}" '
-    /Compiling entry function/ { split($0, quoted, "\047"); kernel = quoted[2] }
+  awk -v source="${base%.sm_*}" '
+    /Compiling entry function/ { split($0, quoted, "\047"); kernel = quoted[2]; architecture = quoted[4] }
     /bytes stack frame/ { stack = $1; stores = $5; loads = $9 }
     / Used [0-9]+ registers/ {
       shared = 0
@@ -100,7 +112,9 @@ fi
 
 # wgmma is HGMMA in the disassembly. A kernel without it would be right and slow.
 PATH="$PATH:$(dirname "$nvcc")"
-if ! command -v cuobjdump >/dev/null || ! command -v nvdisasm >/dev/null; then
+if [[ -n "$build" ]]; then
+  echo "instructions not looked at: they are by a run without --build"
+elif ! command -v cuobjdump >/dev/null || ! command -v nvdisasm >/dev/null; then
   echo "instructions not looked at: cuobjdump and nvdisasm are on neither the PATH nor beside nvcc"
 else
   {
