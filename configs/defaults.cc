@@ -23,6 +23,7 @@ constexpr Default kDefaults[] = {
     {"parallel.zero_stage", "1"},
     {"parallel.sequence_parallel", "false"},
     {"parallel.context_form", "ring"},
+    {"parallel.transport", "auto"},
     {"parallel.recompute", "none"},
     {"pipeline.schedule", "1f1b"},
     {"pipeline.virtual_stages", "1"},

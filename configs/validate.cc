@@ -95,6 +95,7 @@ const Choices kChoices[] = {
     {"model.architecture", {"gpt2", "llama", "mixtral"}},
     {"parallel.context_form", {"ring", "all_to_all"}},
     {"parallel.recompute", {"none", "selective", "full"}},
+    {"parallel.transport", {"auto", "nccl", "host"}},
     {"pipeline.schedule", {"1f1b", "gpipe", "interleaved", "zb-h1", "zb-v"}},
     {"train.dtype", {"fp32", "bf16", "fp64"}},
     {"train.device", {"auto", "cpu", "cuda"}},
@@ -241,11 +242,6 @@ void Checker::CheckExperts() {
     Add("model.num_experts_per_tok", "more than model.num_local_experts ",
         config_.model().num_local_experts(), "; use at most that");
   }
-  if (Good({"train.device", "mesh.ep"}) && config_.train().device() == "cuda" && config_.mesh().ep() > 1) {
-    Add("mesh.ep",
-        "the CUDA backend cannot exchange rows, whose number its host does not know; use 1, or "
-        "train.device cpu");
-  }
 }
 
 void Checker::CheckPipeline() {
@@ -278,6 +274,10 @@ void Checker::CheckRun() {
       train.dtype() != "bf16") {
     Add("optimizer.stochastic_rounding", "rounds bf16 parameters, and train.dtype is ", train.dtype(),
         "; use train.dtype bf16, or false");
+  }
+  if (Good({"parallel.transport", "train.device"}) && config_.parallel().transport() == "nccl" &&
+      train.device() == "cpu") {
+    Add("parallel.transport", "NCCL joins GPUs, and train.device is cpu; use auto, or train.device cuda");
   }
   const LearningRateScheduleConfig& schedule = config_.learning_rate_schedule();
   const bool decays_by_step = schedule.kind() == "cosine" || schedule.kind() == "linear";

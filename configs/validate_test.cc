@@ -58,9 +58,8 @@ const Malformed kMalformed[] = {
      "model.router_aux_loss_coef: 0: llama has no experts; leave it unset"},
     {{{"model.architecture", "\"mixtral\""}, {"model.num_experts_per_tok", "9"}},
      "model.num_experts_per_tok: 9: more than model.num_local_experts 8; use at most that"},
-    {{{"model.architecture", "\"mixtral\""}, {"train.device", "\"cuda\""}, {"mesh.ep", "2"}},
-     "mesh.ep: 2: the CUDA backend cannot exchange rows, whose number its host does not know; use 1, or "
-     "train.device cpu"},
+    {{{"parallel.transport", "\"nccl\""}, {"train.device", "\"cpu\""}},
+     "parallel.transport: nccl: NCCL joins GPUs, and train.device is cpu; use auto, or train.device cuda"},
     {{{"model.vocab_size", ""}},
      "model.vocab_size: unset: required; set the tokenizer's number of ids (257 for bytes)"},
     {{{"model.vocab_size", "9223372036854775807"}},

@@ -1,11 +1,16 @@
 #include "launch/run_place.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "configs/exit_codes.h"
 #include "launch/command.h"
 #include "launch/open_device.h"
 #include "launch/rank_plan.h"
+#include "parallel/host_staged_communicator.h"
 #include "parallel/nccl_communicator.h"
 #include "parallel/self_communicator.h"
 
@@ -21,9 +26,41 @@ absl::Status SameKindEverywhere(const Device& device, Communicator& world) {
       "train.device: auto: some ranks can use a GPU and some cannot; use cpu, or cuda to be told why not");
 }
 
-absl::StatusOr<std::unique_ptr<Communicator>> ConnectDevices(Communicator& world, Device& device) {
-  if (world.size() == 1) return std::make_unique<SelfCommunicator>(&device);
-  return CreateNcclWorld(world, device);
+// How many ranks have a GPU that another rank has too. Collective.
+int64_t NumSharingRanks(const Device& device, Communicator& world) {
+  using Id = std::array<uint8_t, 16>;
+  const Id mine = device.hardware_id();
+  std::vector<Id> all(world.size());
+  world.AllGather(mine.data(), all.data(), sizeof(Id), DType::kU8);
+  return std::count_if(all.begin(), all.end(),
+                       [&](const Id& id) { return std::count(all.begin(), all.end(), id) > 1; });
+}
+
+absl::Status ConnectDevices(const Config& config, Communicator& world, RunPlace* place) {
+  Device& device = *place->device;
+  if (world.size() == 1) {
+    place->device_world = std::make_unique<SelfCommunicator>(&device);
+    return absl::OkStatus();
+  }
+  const std::string& transport = config.parallel().transport();
+  const int64_t sharing = NumSharingRanks(device, world);
+  if (transport == "host" || (transport == "auto" && sharing > 0)) {
+    place->transport =
+        sharing > 0 ? absl::StrCat("the host's memory, ", sharing, " ranks share GPUs; slow, for tests")
+                    : "the host's memory, as parallel.transport asks";
+    place->device_world = StageThroughHost(world, device);
+    return absl::OkStatus();
+  }
+  if (sharing > 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("parallel.transport: nccl: ", sharing,
+                     " ranks share GPUs, which NCCL does not do; start a rank a GPU, or use auto or host"));
+  }
+  absl::StatusOr<std::unique_ptr<Communicator>> nccl = CreateNcclWorld(world, device);
+  if (!nccl.ok()) return nccl.status();
+  place->transport = "NCCL";
+  place->device_world = *std::move(nccl);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -53,9 +90,8 @@ int OpenPlace(const Config& config, const LaunchEnvironment& environment, Commun
   if (const int code = AgreeOn(SameKindEverywhere(*place->device, world), world); code != kExitFinished)
     return code;
   if (place->device->is_host()) return kExitFinished;
-  absl::StatusOr<std::unique_ptr<Communicator>> device_world = ConnectDevices(world, *place->device);
-  if (const int code = AgreeOn(device_world.status(), world); code != kExitFinished) return code;
-  place->device_world = *std::move(device_world);
+  if (const int code = AgreeOn(ConnectDevices(config, world, place), world); code != kExitFinished)
+    return code;
   absl::StatusOr<std::unique_ptr<Mesh>> device_mesh =
       Mesh::Create(*place->device_world, MeshSizes(config), LinksOf(config));
   if (const int code = AgreeOn(device_mesh.status(), world); code != kExitFinished) return code;

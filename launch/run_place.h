@@ -3,6 +3,7 @@
 #define TRIREME_LAUNCH_RUN_PLACE_H_
 
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "configs/config.pb.h"
@@ -18,6 +19,7 @@ struct RunPlace {
   std::unique_ptr<Device> device;
   std::unique_ptr<Communicator> device_world;  // null where the host's serves
   std::unique_ptr<Mesh> device_mesh;
+  std::string transport;  // what joins the devices, in words; empty where nothing has to
 };
 
 // Collective over `world`. Opens the mesh and the device, and connects the ranks' devices where their memory

@@ -56,6 +56,7 @@ class TrainingRun {
         trace_request_(trace),
         mesh_(*place.mesh),
         device_mesh_(place.device_mesh != nullptr ? *place.device_mesh : *place.mesh),
+        transport_(place.transport),
         abort_(abort),
         device_(*place.device),
         num_cores_(environment.num_cores),
@@ -117,6 +118,7 @@ class TrainingRun {
     std::printf("%s\n%s", mesh_.ToString().c_str(), plan_.MemoryTable().c_str());
     std::printf("device: %s; %lld tokens a step; %.3f MFLOP a token\n", device_.description(),
                 static_cast<long long>(plan_.batch.tokens()), plan_.flops_per_token / 1e6);
+    if (!transport_.empty()) std::printf("GPUs are joined by %s\n", transport_.c_str());
     std::fflush(stdout);
   }
 
@@ -355,6 +357,7 @@ class TrainingRun {
   const TraceRequest& trace_request_;
   Mesh& mesh_;
   Mesh& device_mesh_;
+  const std::string& transport_;
   const std::function<void(int)>& abort_;
   Device& device_;
   const int num_cores_;

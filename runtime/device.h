@@ -3,6 +3,7 @@
 #ifndef TRIREME_RUNTIME_DEVICE_H_
 #define TRIREME_RUNTIME_DEVICE_H_
 
+#include <array>
 #include <cstdint>
 
 #include "runtime/clock.h"
@@ -66,6 +67,8 @@ class Device {
   virtual int num_threads() const = 0;
   // "cpu (AVX-512, 2 threads)".
   virtual const char* description() const = 0;
+  // Which piece of hardware it is: equal, of two devices that are not the host, if they are one GPU.
+  virtual std::array<uint8_t, 16> hardware_id() const { return {}; }
 };
 
 }  // namespace trireme

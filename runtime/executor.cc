@@ -8,6 +8,29 @@
 #include "runtime/op_table.h"
 
 namespace trireme {
+namespace {
+
+bool ExchangesRows(OpKind kind) {
+  return kind == OpKind::kDispatchRows || kind == OpKind::kReturnRows;
+}
+
+// The most that Executor::OffsetsOnHost copies.
+int64_t MostOffsetsBytes(const StepPlan& plan) {
+  int64_t most = 0;
+  for (const Program* program : plan.programs) {
+    for (const Segment& segment : program->segments) {
+      for (const Op& op : segment.ops) {
+        if (!ExchangesRows(op.kind)) continue;
+        most = std::max(
+            most, program->value(op.inputs[1]).size_bytes() + program->value(op.inputs[2]).size_bytes());
+      }
+    }
+  }
+  return most;
+}
+
+}  // namespace
+
 Executor::Executor(const StepPlan& plan, std::vector<MemoryPlan> memory, std::vector<Bindings> bindings,
                    Device& device, Options options)
     : plan_(plan),
@@ -27,6 +50,8 @@ Executor::Executor(const StepPlan& plan, std::vector<MemoryPlan> memory, std::ve
       for (int s = 0; s < plan.programs[p]->segments.size(); ++s) bound_[p][slot].push_back(Bind(p, s, slot));
     }
   }
+  const int64_t offsets_bytes = device_.is_host() ? 0 : MostOffsetsBytes(plan);
+  if (offsets_bytes > 0) host_offsets_ = static_cast<char*>(device_.AllocateHost(offsets_bytes));
 }
 
 int64_t Executor::SlotBytes(const StepPlan& plan, const std::vector<MemoryPlan>& memory) {
@@ -131,6 +156,26 @@ void Executor::RunSegment(const StepEntry& entry) {
   }
 }
 
+std::pair<View, View> Executor::OffsetsOnHost(const BoundOp& op) {
+  std::pair<View, View> offsets(op.inputs[1], op.inputs[2]);
+  if (device_.is_host()) return offsets;
+  int64_t place = 0;
+  for (View* view : {&offsets.first, &offsets.second}) {
+    const int64_t bytes = view->shape.num_elements() * SizeOf(view->dtype);
+    char* const copy = host_offsets_ + place;
+    device_.CopyToHost(copy, view->data, bytes, 0);
+    view->data = copy;
+    place += bytes;
+  }
+  WaitForDevice();
+  return offsets;
+}
+
+void Executor::WaitForDevice() {
+  const EventId end = device_.Record(0);
+  while (!device_.Done(end)) Progress();
+}
+
 void Executor::RunCollective(const BoundOp& op) {
   const Axis axis = op.op->attributes.AxisOf("axis");
   Communicator* communicator = options_.axes[static_cast<int>(axis)];
@@ -163,11 +208,12 @@ void Executor::RunCollective(const BoundOp& op) {
       ticket = row_exchange_.StartOffsets(*communicator, in, out);
       break;
     case OpKind::kDispatchRows:
-    case OpKind::kReturnRows:
-      CHECK(device_.is_host()) << "the host reads the offsets of the rows";
-      ticket = row_exchange_.StartRows(*communicator, in, out, op.inputs[1], op.inputs[2],
-                                       op.op->kind == OpKind::kReturnRows);
+    case OpKind::kReturnRows: {
+      const auto [sent, received] = OffsetsOnHost(op);
+      ticket =
+          row_exchange_.StartRows(*communicator, in, out, sent, received, op.op->kind == OpKind::kReturnRows);
       break;
+    }
     default:
       LOG(FATAL) << Name(op.op->kind) << " is no collective";
   }
@@ -264,9 +310,7 @@ void Executor::Run(const LoadFunction& load, double* losses, Timeline* timeline)
     }
   }
   timeline_ = nullptr;
-  // A communicator that has lost a rank says so in Progress; the device would wait for ever.
-  const EventId end = device_.Record(0);
-  while (!device_.Done(end)) Progress();
+  WaitForDevice();
   CHECK_EQ(num_under_way_, 0) << "the step plan starts a message that it does not wait for";
 }
 

@@ -88,6 +88,11 @@ class Executor {
   void RunEntry(int index, const LoadFunction& load, double* losses);
   void RunSegment(const StepEntry& entry);
   void RunCollective(const BoundOp& op);
+  // The offsets of an exchange of rows, where the host can read them. Off the host it waits for the device:
+  // who sends how many rows is known to it alone, and messages take their lengths from the host.
+  std::pair<View, View> OffsetsOnHost(const BoundOp& op);
+  // A communicator that has lost a rank says so in Progress; the device would wait for ever.
+  void WaitForDevice();
   void Start(int index);
   void Progress();
 
@@ -102,6 +107,7 @@ class Executor {
   int num_under_way_ = 0;
   Timeline* timeline_ = nullptr;  // of the Run under way
   RowExchange row_exchange_;
+  char* host_offsets_ = nullptr;  // for OffsetsOnHost; null where nothing needs it
 };
 
 }  // namespace trireme

@@ -109,14 +109,18 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
   MeshRunResult result;
   std::mutex mutex;
   const auto body = [&](Communicator& thread_world) {
-    const std::unique_ptr<Communicator> wrapped = wrap_world ? wrap_world(thread_world) : nullptr;
-    Communicator& world = wrapped != nullptr ? *wrapped : thread_world;
-    absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, sizes, LinksOf(config));
-    CHECK(mesh.ok()) << mesh.status();
     const std::unique_ptr<Device> made = make_device();
     Device& device = *made;
+    const std::unique_ptr<Communicator> wrapped = wrap_world ? wrap_world(thread_world, device) : nullptr;
+    Communicator& device_world = wrapped != nullptr ? *wrapped : thread_world;
+    Communicator& world = device.is_host() ? device_world : thread_world;
+    absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, sizes, LinksOf(config));
+    CHECK(mesh.ok()) << mesh.status();
+    absl::StatusOr<std::unique_ptr<Mesh>> device_mesh = nullptr;
+    if (&device_world != &world) device_mesh = Mesh::Create(device_world, sizes, LinksOf(config));
+    CHECK(device_mesh.ok()) << device_mesh.status();
     RankPlan plan = MakeRankPlan(config, (*mesh)->coordinate(), device);
-    Trainer trainer(plan, **mesh, device);
+    Trainer trainer(plan, **mesh, *device_mesh != nullptr ? **device_mesh : **mesh, device);
     trainer.Initialize(static_cast<uint64_t>(config.train().seed()));
     MadeUpData data(plan.batch, config.model().vocab_size());
     {

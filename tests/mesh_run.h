@@ -29,12 +29,12 @@ struct MeshRunResult {
 };
 
 // `recipe`: a file under configs/. `overrides` as of --set; they say the mesh. Runs `num_steps` steps on as
-// many thread ranks as the mesh has, on a fixed made-up token sequence. `make_device` is called by each rank;
-// thread ranks exchange memory as it is, so the host must see the device's.
-// `wrap_world`, if given, makes the communicator that stands in for each rank's world.
+// many thread ranks as the mesh has, on a fixed made-up token sequence. `make_device` is called by each rank.
+// `wrap_world`, if given, makes the communicator that stands in for each rank's world: where the device's
+// memory is not the host's, for what lies in it only.
 using MakeDevice = std::function<std::unique_ptr<Device>()>;
 std::unique_ptr<Device> MakeCpuDevice();
-using WrapWorld = std::function<std::unique_ptr<Communicator>(Communicator& world)>;
+using WrapWorld = std::function<std::unique_ptr<Communicator>(Communicator& world, Device& device)>;
 MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::string>& overrides,
                            int num_steps, const ThreadOptions& options = {},
                            const MakeDevice& make_device = MakeCpuDevice,

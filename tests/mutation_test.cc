@@ -66,7 +66,7 @@ class MutationTest : public testing::Test {
   static MeshRunResult Run(const std::string& recipe, const Overrides& overrides, int num_steps,
                            MutedOperation muted, OperationCounts* counts) {
     return RunOnThreads(recipe, overrides, num_steps, {}, MakeCpuDevice,
-                        [&](Communicator& world) { return MuteOne(world, muted, counts); });
+                        [&](Communicator& world, Device&) { return MuteOne(world, muted, counts); });
   }
 };
 

@@ -29,6 +29,8 @@ CudaDevice::CudaDevice(int ordinal) {
   description_ =
       absl::StrFormat("cuda %d (%s, compute capability %d.%d, %d multiprocessors)", ordinal, properties.name,
                       properties.major, properties.minor, properties.multiProcessorCount);
+  static_assert(sizeof(properties.uuid) == sizeof(hardware_id_));
+  std::memcpy(hardware_id_.data(), &properties.uuid, sizeof(hardware_id_));
   NewStream();
   events_.resize(kNumEvents);
   for (void*& event : events_) {

@@ -45,6 +45,7 @@ class CudaDevice : public Device {
   void Launch(Kernel kernel, const KernelArguments& arguments, StreamId stream) override;
   int num_threads() const override { return 1; }
   const char* description() const override { return description_.c_str(); }
+  std::array<uint8_t, 16> hardware_id() const override { return hardware_id_; }
 
   static constexpr int kNumEvents = 4096;
 
@@ -59,8 +60,9 @@ class CudaDevice : public Device {
   static constexpr int64_t kStageBytes = 256 << 10;
 
   std::string description_;
-  std::vector<void*> streams_;  // cudaStream_t
-  std::vector<void*> events_;   // cudaEvent_t, a ring
+  std::array<uint8_t, 16> hardware_id_;  // the card's UUID
+  std::vector<void*> streams_;           // cudaStream_t
+  std::vector<void*> events_;            // cudaEvent_t, a ring
   EventId last_event_ = 0;
   // Events that carry a time, made when a timeline first asks for so many. The first is at base_seconds_.
   std::vector<void*> marks_;  // cudaEvent_t

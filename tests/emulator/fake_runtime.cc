@@ -81,6 +81,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return cudaErrorInvalidDevice;
   *properties = {};
   std::snprintf(properties->name, sizeof(properties->name), "emulated GPU");
+  properties->uuid.bytes[0] = 1;
   properties->totalGlobalMem = kDeviceBytes;
   properties->multiProcessorCount = kNumMultiprocessors;
   properties->major = 9;
