@@ -144,10 +144,11 @@ absl::StatusOr<bool> StepTrace::Write() {
   Communicator& world = mesh_->world();
   double origin = timeline_.events().front().begin_seconds;
   world.Broadcast(&origin, 1, DType::kF64, 0);
-  const AxisSizes& at = mesh_->coordinate();
+  const AxisSizes& sizes = mesh_->sizes();
   std::vector<std::string> coordinates;
-  for (Axis axis : {Axis::kPp, Axis::kDp, Axis::kCp, Axis::kTp}) {
-    if (mesh_->sizes()[axis] > 1) coordinates.push_back(absl::StrCat(Name(axis), " ", at[axis]));
+  for (Axis axis : {Axis::kPp, Axis::kDp, Axis::kCp, Axis::kTp, Axis::kEp}) {
+    if (sizes[axis] == 1) continue;
+    coordinates.push_back(absl::StrCat(Name(axis), " ", CoordinateAlong(axis, mesh_->coordinate(), sizes)));
   }
   const std::string text =
       TimelineJson(timeline_, {.rank = world.rank(),

@@ -155,7 +155,10 @@ class TimelineText {
     if (!Definition(op->kind).communicates) {
       return Write(Name(op->kind), "op", TimelineRows::kCompute, span, arguments);
     }
-    absl::StrAppend(&arguments, ",\"bytes\":", program.value(op->inputs[0]).size_bytes());
+    // How many rows travel to experts is not in the plan, but the most is.
+    const bool is_bound = op->kind == OpKind::kDispatchRows || op->kind == OpKind::kReturnRows;
+    absl::StrAppend(&arguments, is_bound ? ",\"bytes_at_most\":" : ",\"bytes\":",
+                    program.value(op->inputs[0]).size_bytes());
     const int row = rows_.Take(Name(op->attributes.AxisOf("axis")), span.begin, span.end);
     Write(Name(op->kind), "collective", row, span, arguments);
   }
