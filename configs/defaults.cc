@@ -59,6 +59,7 @@ void FillModel(const TrainConfig& train, ModelConfig* model) {
     if (!model->has_num_local_experts()) model->set_num_local_experts(8);
     if (!model->has_num_experts_per_tok()) model->set_num_experts_per_tok(2);
     if (!model->has_num_shared_experts()) model->set_num_shared_experts(0);
+    if (!model->has_expert_capacity_factor()) model->set_expert_capacity_factor(0);
     if (!model->has_router_aux_loss_coef()) model->set_router_aux_loss_coef(0.001);
     if (!model->has_router_z_loss_coef()) model->set_router_z_loss_coef(0);
   }

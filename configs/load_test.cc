@@ -161,6 +161,7 @@ TEST(LoadTest, MixtralHasItsOwnDefaults) {
   EXPECT_EQ(config.model().num_local_experts(), 8);
   EXPECT_EQ(config.model().num_experts_per_tok(), 2);
   EXPECT_EQ(config.model().num_shared_experts(), 0);
+  EXPECT_EQ(config.model().expert_capacity_factor(), 0);
   EXPECT_EQ(config.model().router_aux_loss_coef(), 0.001);
   EXPECT_EQ(config.model().router_z_loss_coef(), 0);
   EXPECT_FALSE(config.model().tie_word_embeddings());

@@ -77,13 +77,21 @@ struct NumberRange {
 
 // The smallest epsilons and rates are still normal numbers in fp32.
 constexpr NumberRange kNumberRanges[] = {
-    {"model.rope_theta", 1, 1e12},          {"model.rms_norm_eps", 1e-30, 1},
-    {"model.layer_norm_eps", 1e-30, 1},     {"model.dropout", 0, 1, true},
-    {"model.router_aux_loss_coef", 0, 1e6}, {"model.router_z_loss_coef", 0, 1e6},
-    {"train.z_loss_coef", 0, 1e6},          {"optimizer.learning_rate", 1e-30, 100},
-    {"optimizer.beta1", 0, 1, true},        {"optimizer.beta2", 0, 1, true},
-    {"optimizer.epsilon", 1e-30, 1},        {"optimizer.weight_decay", 0, 100},
-    {"optimizer.clip_norm", 0, 1e6},        {"learning_rate_schedule.min_learning_rate_ratio", 0, 1},
+    {"model.rope_theta", 1, 1e12},
+    {"model.rms_norm_eps", 1e-30, 1},
+    {"model.layer_norm_eps", 1e-30, 1},
+    {"model.dropout", 0, 1, true},
+    {"model.router_aux_loss_coef", 0, 1e6},
+    {"model.router_z_loss_coef", 0, 1e6},
+    {"model.expert_capacity_factor", 0, 1e6},
+    {"train.z_loss_coef", 0, 1e6},
+    {"optimizer.learning_rate", 1e-30, 100},
+    {"optimizer.beta1", 0, 1, true},
+    {"optimizer.beta2", 0, 1, true},
+    {"optimizer.epsilon", 1e-30, 1},
+    {"optimizer.weight_decay", 0, 100},
+    {"optimizer.clip_norm", 0, 1e6},
+    {"learning_rate_schedule.min_learning_rate_ratio", 0, 1},
 };
 
 struct Choices {
@@ -229,7 +237,7 @@ void Checker::CheckExperts() {
   if (config_.model().architecture() != "mixtral") {
     for (const char* field :
          {"model.num_local_experts", "model.num_experts_per_tok", "model.num_shared_experts",
-          "model.router_aux_loss_coef", "model.router_z_loss_coef"}) {
+          "model.expert_capacity_factor", "model.router_aux_loss_coef", "model.router_z_loss_coef"}) {
       if (Good(field)) Add(field, config_.model().architecture(), " has no experts; leave it unset");
     }
     if (Good("mesh.ep") && config_.mesh().ep() > 1) {

@@ -121,6 +121,10 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
   plan.precision = PrecisionOf(config);
   plan.batch = GeometryOf(config, plan.mesh, coordinate);
   plan.num_loss_terms = config.train().z_loss_coef() > 0 ? kNumLossTerms : 1;
+  if (config.model().expert_capacity_factor() > 0) {
+    plan.num_limited_choices =
+        plan.batch.tokens() * config.model().num_experts_per_tok() * config.model().num_hidden_layers();
+  }
   plan.model = CreateModel(config.model(), static_cast<uint64_t>(config.train().seed()));
   const std::unique_ptr<Program> whole = RecordWhole(config, plan);
   plan.flops_per_token = whole->MathematicalFlops() / static_cast<double>(plan.batch.sequence_length);

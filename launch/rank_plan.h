@@ -69,6 +69,8 @@ struct RankPlan {
 
   // Of a step's loss: ops/cross_entropy.h. Evaluation has the first alone.
   int64_t num_loss_terms = 1;
+  // Of a step, where a capacity drops some: the choices of experts over all tokens and blocks. Else 0.
+  int64_t num_limited_choices = 0;
   // Whether the loss is computed here.
   bool has_loss() const { return chunks.back()->loss_sum != kNoValue; }
 

@@ -59,6 +59,9 @@ absl::Status RunLog::Add(const StepRecord& r) {
       absl::StrCat("{\"step\": ", r.step, ", \"tokens\": ", r.tokens, ", \"loss\": ", JsonNumber(r.loss),
                    ", \"loss_hex\": \"", HexFloat(r.loss), "\"",
                    r.z_loss ? absl::StrCat(", \"z_loss\": ", JsonNumber(*r.z_loss)) : "",
+                   r.dropped ? absl::StrCat(", \"dropped_choices\": ", r.dropped->choices,
+                                            ", \"dropped_share\": ", JsonNumber(r.dropped->share))
+                             : "",
                    ", \"grad_norm\": ", JsonNumber(r.gradient_norm),
                    ", \"lr\": ", JsonNumber(r.learning_rate), ", \"step_seconds\": ", JsonNumber(r.seconds),
                    ", \"tokens_per_second\": ", JsonNumber(r.tokens_per_second),
@@ -66,9 +69,10 @@ absl::Status RunLog::Add(const StepRecord& r) {
   seconds_per_step_ = seconds_per_step_ == 0 ? r.seconds : 0.9 * seconds_per_step_ + 0.1 * r.seconds;
   if (NowSeconds() - last_print_ >= 1 || r.step == last_step_) {
     last_print_ = NowSeconds();
-    std::printf("step %*lld/%lld  loss %.4f  norm %.3f  lr %.3g  %.0f tokens/s  mfu %.1f%%  left %s\n",
+    const std::string dropped = r.dropped ? absl::StrFormat("  dropped %.2f%%", 100 * r.dropped->share) : "";
+    std::printf("step %*lld/%lld  loss %.4f%s  norm %.3f  lr %.3g  %.0f tokens/s  mfu %.1f%%  left %s\n",
                 static_cast<int>(std::to_string(last_step_).size()), static_cast<long long>(r.step),
-                static_cast<long long>(last_step_), r.loss, r.gradient_norm, r.learning_rate,
+                static_cast<long long>(last_step_), r.loss, dropped.c_str(), r.gradient_norm, r.learning_rate,
                 r.tokens_per_second, 100 * r.mfu,
                 Duration(static_cast<double>(last_step_ - r.step) * seconds_per_step_).c_str());
     std::fflush(stdout);

@@ -17,6 +17,13 @@ struct StepRecord {
   int64_t tokens = 0;            // seen so far, this step included
   double loss = 0;               // mean over the step's tokens, before the update
   std::optional<double> z_loss;  // the same, where train.z_loss_coef is above 0; not part of `loss`
+  // Where model.expert_capacity_factor is above 0: choices of experts that were dropped, and their share of
+  // all.
+  struct Dropped {
+    int64_t choices = 0;
+    double share = 0;
+  };
+  std::optional<Dropped> dropped;
   double gradient_norm = 0;
   double learning_rate = 0;
   double seconds = 0;

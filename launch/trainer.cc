@@ -26,8 +26,13 @@ Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
   store_.Allocate(device);
   slots_ = device.Allocate(plan.slot_bytes);
   transient_ = device.Allocate(plan.transient_bytes);
+  dropped_ = static_cast<int64_t*>(device.Allocate(sizeof(int64_t)));
+  dropped_on_host_ = static_cast<int64_t*>(device.AllocateHost(sizeof(int64_t)));
   std::vector<Bindings> of_step, of_evaluation;
-  for (const auto& chunk : plan.chunks) of_step.push_back(store_.BindChunk(*chunk));
+  for (const auto& chunk : plan.chunks) {
+    of_step.push_back(store_.BindChunk(*chunk));
+    if (chunk->dropped_choices != kNoValue) of_step.back()[chunk->dropped_choices] = dropped_;
+  }
   for (const auto& chunk : plan.evaluation_chunks) of_evaluation.push_back(store_.BindChunk(*chunk));
   for (std::vector<Bindings>* bindings : {&of_step, &of_evaluation}) {
     bindings->push_back(store_.BindUpdate());
@@ -148,16 +153,28 @@ StepResult Trainer::Step(double learning_rate, const ReadSamples& read, Timeline
   inputs[kLearningRate] = learning_rate;
   inputs[kTokens] = static_cast<double>(plan_.batch.tokens());
   device_.CopyToDevice(store_.step_inputs(), inputs, sizeof(inputs), 0);
+  const int64_t none = 0;
+  device_.CopyToDevice(dropped_, &none, sizeof(none), 0);
   Run(*step_, plan_.step, read, timeline);
   StepResult result;
   const auto tokens = static_cast<double>(plan_.batch.tokens());
   result.loss = LossSum(plan_.num_loss_terms, kCrossEntropyTerm) / tokens;
   if (plan_.num_loss_terms > 1) result.z_loss = LossSum(plan_.num_loss_terms, kZLossTerm) / tokens;
   device_.CopyToHost(factors_, store_.step_factors(), kNumStepFactors * sizeof(double), 0);
+  device_.CopyToHost(dropped_on_host_, dropped_, sizeof(*dropped_), 0);
   device_.Synchronize(0);
+  result.dropped_choices = DroppedChoices();
   result.gradient_norm = factors_[kGradientNorm];
   result.applied = factors_[kApply] != 0;
   return result;
+}
+
+// Ranks of tp have counted the same ones.
+int64_t Trainer::DroppedChoices() {
+  if (plan_.num_limited_choices == 0) return 0;
+  int64_t dropped = plan_.coordinate[Axis::kTp] == 0 ? *dropped_on_host_ : 0;
+  mesh_.world().AllReduce(&dropped, &dropped, 1, DType::kI64, ReduceOp::kSum);
+  return dropped;
 }
 
 double Trainer::EvaluateSum(const ReadSamples& read) {

@@ -22,10 +22,11 @@ struct Samples {
 };
 
 struct StepResult {
-  double loss = 0;           // mean over the step's tokens, before the update
-  double z_loss = 0;         // the same of train.z_loss_coef's term, which is not part of `loss`
-  double gradient_norm = 0;  // of the mean loss, before clipping
-  bool applied = true;       // false: the gradient was not finite, and the update was skipped
+  double loss = 0;              // mean over the step's tokens, before the update
+  double z_loss = 0;            // the same of train.z_loss_coef's term, which is not part of `loss`
+  int64_t dropped_choices = 0;  // of experts, over all tokens and blocks, where their capacity is limited
+  double gradient_norm = 0;     // of the mean loss, before clipping
+  bool applied = true;          // false: the gradient was not finite, and the update was skipped
 };
 
 class Trainer {
@@ -74,6 +75,8 @@ class Trainer {
             const std::vector<std::pair<ValueId, void*>>& inputs);
   // Of the run's losses, which have `num_terms` each.
   double LossSum(int64_t num_terms, int64_t term);
+  // Over the mesh. Collective.
+  int64_t DroppedChoices();
 
   RankPlan& plan_;
   Mesh& mesh_;
@@ -85,8 +88,10 @@ class Trainer {
   void* transient_ = nullptr;
   std::unique_ptr<Executor> step_;
   std::unique_ptr<Executor> evaluation_;
-  double* losses_ = nullptr;        // of this rank's micro-batches, [num_micro_batches, terms]
-  double* factors_ = nullptr;       // the last step's, [kNumStepFactors]
+  double* losses_ = nullptr;    // of this rank's micro-batches, [num_micro_batches, terms]
+  double* factors_ = nullptr;   // the last step's, [kNumStepFactors]
+  int64_t* dropped_ = nullptr;  // on the device: Program::dropped_choices of all chunks
+  int64_t* dropped_on_host_ = nullptr;
   std::vector<double> loss_table_;  // of each micro-batch and rank of cp; each has one writer
   std::vector<KeptSamples> kept_;   // of the step's micro-batches
   int num_kept_ = 0;

@@ -272,6 +272,7 @@ class TrainingRun {
                      .tokens = state_.tokens_seen,
                      .loss = result.loss,
                      .z_loss = plan_.num_loss_terms > 1 ? std::optional(result.z_loss) : std::nullopt,
+                     .dropped = DroppedOf(result),
                      .gradient_norm = result.gradient_norm,
                      .learning_rate = learning_rate,
                      .seconds = seconds,
@@ -289,6 +290,12 @@ class TrainingRun {
                    skipped_in_a_row_);
     }
     return kExitNumerics;
+  }
+
+  std::optional<StepRecord::Dropped> DroppedOf(const StepResult& result) const {
+    if (plan_.num_limited_choices == 0) return std::nullopt;
+    return StepRecord::Dropped{result.dropped_choices, static_cast<double>(result.dropped_choices) /
+                                                           static_cast<double>(plan_.num_limited_choices)};
   }
 
   template <typename Record>

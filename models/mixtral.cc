@@ -1,5 +1,7 @@
 #include "models/mixtral.h"
 
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -43,6 +45,27 @@ Tensor Mixtral::Down(const std::string& name, Recorder& recorder) const {
   return recorder.Parameters(std::move(parts));
 }
 
+int64_t Mixtral::Capacity(int64_t sequence_length) const {
+  const double factor = config().expert_capacity_factor();
+  if (factor == 0) return sequence_length;
+  const double share = static_cast<double>(config().num_experts_per_tok() * sequence_length) /
+                       static_cast<double>(config().num_local_experts());
+  // A product that is whole but for its rounding is not rounded up.
+  constexpr double kRounding = 1e-9;
+  const double most = std::ceil(factor * share * (1 - kRounding));
+  return std::min(sequence_length, static_cast<int64_t>(most));
+}
+
+Groups Mixtral::GroupChoices(Tensor experts, const Batch& batch) const {
+  const int64_t num_experts = config().num_local_experts();
+  if (config().expert_capacity_factor() == 0) return GroupByExpert(experts, num_experts);
+  const Groups groups = GroupByExpert(DropOverflow(experts, num_experts, batch.sequences,
+                                                   Capacity(batch.sequence_length), batch.order.balanced),
+                                      num_experts);
+  if (batch.trains) CountDropped(groups);
+  return groups;
+}
+
 Tensor Mixtral::FeedForward(const std::string& block, Tensor x, const Batch& batch) const {
   Recorder& recorder = x.recorder();
   const std::string name = block + ".block_sparse_moe";
@@ -57,10 +80,11 @@ Tensor Mixtral::FeedForward(const std::string& block, Tensor x, const Batch& bat
     recorder.AuxiliaryRoot(
         RouterLoss(logits, counts, batch.sequence_length, balance, z, batch.order.balanced));
   }
-  const Groups groups = GroupByExpert(FromStream(routing.experts), config().num_local_experts());
+  const Groups groups = GroupChoices(FromStream(routing.experts), batch);
   const Tensor in = FromStream(x);
   const Tensor rows = PermuteRows(in, groups);
-  const ExpertRows here = DispatchRows(rows, groups.offsets, config().num_experts_per_tok());
+  const ExpertRows here = DispatchRows(rows, groups.offsets, config().num_experts_per_tok(),
+                                       batch.sequences * Capacity(batch.sequence_length));
   const Tensor hidden = SwiGlu(GroupedLinear(here.rows, GateUp(name, recorder), here.offsets), here.offsets);
   const Tensor out = GroupedLinear(hidden, Down(name, recorder), here.offsets);
   const Tensor returned = ReturnRows(out, here, rows.shape()[0]);

@@ -70,6 +70,8 @@ enum class OpKind : uint8_t {
   kCountChoices,
   kRouterLoss,
   kRouterLossGrad,
+  kDropOverflow,
+  kCountDropped,
   kGroupByExpert,
   kPermuteRows,
   kPermuteRowsGrad,

@@ -81,6 +81,8 @@ Table MakeTable() {
   at(OpKind::kCountChoices) = {.name = "CountChoices", .kept = true};
   at(OpKind::kRouterLoss) = {.name = "RouterLoss", .gradient = RouterLossGradient};
   at(OpKind::kRouterLossGrad) = {.name = "RouterLossGrad"};
+  at(OpKind::kDropOverflow) = {.name = "DropOverflow", .kept = true};
+  at(OpKind::kCountDropped) = {.name = "CountDropped", .kept = true};
   at(OpKind::kGroupByExpert) = {.name = "GroupByExpert", .kept = true};
   at(OpKind::kPermuteRows) = {.name = "PermuteRows", .gradient = PermuteRowsGradient, .cheap = true};
   at(OpKind::kPermuteRowsGrad) = {.name = "PermuteRowsGrad"};

@@ -125,6 +125,8 @@ struct Program {
   ValueId loss_sum = kNoValue;
   // Added to the objective, but not to the loss that is reported: balance losses. They may live on any stage.
   std::vector<ValueId> auxiliary_roots;
+  // State, i64 [1]: of this rank's tokens, the choices of experts that were dropped. Every run adds to it.
+  ValueId dropped_choices = kNoValue;
   // Logits of the last token of each sequence, in programs recorded for generation.
   ValueId logits = kNoValue;
 

@@ -24,6 +24,15 @@ struct TokenOrder {
     const int64_t chunk = here / 2;
     return i < chunk ? rank * chunk + i : (2 * ranks - 1 - rank) * chunk + i - chunk;
   }
+
+  // Where the token at `stream_index` stands among all ranks' tokens, one rank's behind the other's.
+  constexpr int64_t GatheredIndex(int64_t stream_index) const {
+    if (!balanced) return stream_index;
+    const int64_t chunk = tokens_here() / 2;
+    const int64_t number = stream_index / chunk, in_chunk = stream_index - number * chunk;
+    return number < ranks ? number * 2 * chunk + in_chunk
+                          : (2 * ranks - 1 - number) * 2 * chunk + chunk + in_chunk;
+  }
 };
 
 // What the queries of `rank` see of each rank's tokens, by ops/ring_attention.h: for hop h, of the tokens of

@@ -14,6 +14,7 @@ TEST(TokenOrderTest, RanksShareTheStreamInAscendingOrder) {
     for (int64_t rank = 0; rank < order.ranks; ++rank) {
       for (int64_t i = 0; i < order.tokens_here(); ++i) {
         ++seen[order.StreamIndex(rank, i)];
+        EXPECT_EQ(order.GatheredIndex(order.StreamIndex(rank, i)), rank * order.tokens_here() + i);
         if (i == 0) continue;
         EXPECT_GT(order.StreamIndex(rank, i), order.StreamIndex(rank, i - 1));
       }

@@ -54,6 +54,7 @@ const Feature kFeatures[] = {
     {"tied embeddings", {}, {{"model.tie_word_embeddings", "true"}}},
     {"ep", {{1, 2, 1, 1}}, {{"mesh.ep", "2"}}, true},
     {"shared experts", {}, {{"model.num_shared_experts", "2"}}, true},
+    {"expert capacity", {}, {{"model.expert_capacity_factor", "0.7"}}, true},
     {"dropout", {}, {{"model.dropout", "0.1"}}},
     {"z loss", {}, {{"train.z_loss_coef", "0.05"}}},
 };
@@ -127,6 +128,7 @@ class CompositionTest : public testing::TestWithParam<Recipe> {
       EXPECT_NEAR(found.z_losses[i], expected.z_losses[i], kTolerance * expected.z_losses[i]) << "step " << i;
       EXPECT_NEAR(found.norms[i], expected.norms[i], kTolerance * expected.norms[i]) << "step " << i;
     }
+    EXPECT_EQ(found.dropped_choices, expected.dropped_choices);
     ExpectEqual(found.initial_parameters, expected.initial_parameters, 0, "initial");
     ExpectEqual(found.gradients, expected.gradients, GlobalNorm(expected.gradients), "gradient of");
     ExpectEqual(found.parameters, expected.parameters, 1e-3, "parameter");

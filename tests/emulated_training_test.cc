@@ -53,6 +53,9 @@ TEST_P(EmulatedTrainingTest, TrainsAsTheCpuDoes) {
 
   EXPECT_EQ(gpu.allocations_in_steps, 0);
   EXPECT_EQ(gpu.initial_parameters, cpu.initial_parameters);
+  if (c.dtype == std::string("fp32")) {
+    EXPECT_EQ(gpu.dropped_choices, cpu.dropped_choices);
+  }
   EXPECT_NEAR(gpu.evaluation, cpu.evaluation, c.loss_tolerance * cpu.evaluation);
   for (size_t i = 0; i < cpu.losses.size(); ++i) {
     EXPECT_NEAR(gpu.losses[i], cpu.losses[i], c.loss_tolerance * cpu.losses[i]) << "step " << i + 1;
@@ -70,6 +73,13 @@ INSTANTIATE_TEST_SUITE_P(
                     TrainingCase{"llama_fp32", "tiny_llama.textproto", "fp32", {"mesh.dp=1"}, 1e-6, 1e-5},
                     TrainingCase{"mixtral_fp32", "tiny_mixtral.textproto", "fp32", {"mesh.dp=1"}, 1e-6, 1e-5},
                     TrainingCase{"mixtral_bf16", "tiny_mixtral.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2},
+                    TrainingCase{
+                        "mixtral_fp32_limited",
+                        "tiny_mixtral.textproto",
+                        "fp32",
+                        {"mesh.dp=1", "model.num_hidden_layers=2", "model.expert_capacity_factor=0.7"},
+                        1e-6,
+                        1e-5},
                     TrainingCase{"gpt2_bf16", "tiny_gpt2.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2},
                     TrainingCase{"llama_bf16", "tiny_llama.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2}),
     [](const auto& info) { return std::string(info.param.name); });

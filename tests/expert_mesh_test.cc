@@ -50,6 +50,7 @@ void ExpectEqualsOneRank(const Overrides& mesh, const Overrides& settings = {}) 
     EXPECT_NEAR(many.losses[i], one.losses[i], kTolerance * one.losses[i]) << "step " << i;
     EXPECT_NEAR(many.norms[i], one.norms[i], kTolerance * one.norms[i]) << "step " << i;
   }
+  EXPECT_EQ(many.dropped_choices, one.dropped_choices);
   EXPECT_NEAR(many.evaluation, one.evaluation, kTolerance * one.evaluation);
   ExpectEqual(many.gradients, one.gradients, GlobalNorm(one.gradients));
   ExpectEqual(many.parameters, one.parameters, 1e-3);
@@ -114,6 +115,25 @@ TEST(ExpertMeshTest, SharedExpertsReachTheLossAndTrainAlike) {
   const Overrides shared = {"model.num_local_experts=4", "model.num_shared_experts=2"};
   ExpectEqualsOneRank({"mesh.dp=2", "mesh.ep=2", "mesh.tp=2", "train.micro_batch=1"}, shared);
   EXPECT_NE(Train({"mesh.dp=1", "model.num_shared_experts=2"}).losses[0], Train({"mesh.dp=1"}).losses[0]);
+}
+TEST(ExpertMeshTest, AnExpertsCapacityDropsAlikeOnEveryMesh) {
+  const Overrides limited = {"model.num_local_experts=4", "model.expert_capacity_factor=0.7"};
+  EXPECT_GT(Train({"mesh.dp=1", limited[0], limited[1]}).dropped_choices[0], 8);
+  ExpectEqualsOneRank({"mesh.dp=2", "mesh.ep=2", "mesh.tp=2", "mesh.pp=2", "train.micro_batch=2"}, limited);
+  ExpectEqualsOneRank(
+      {"mesh.dp=2", "mesh.ep=2", "mesh.tp=2", "train.micro_batch=1", "parallel.sequence_parallel=true"},
+      limited);
+  for (const char* recompute : {"none", "selective", "full"}) {
+    ExpectEqualsOneRank({"mesh.cp=2", "mesh.ep=4", "mesh.dp=2", "train.micro_batch=2",
+                         absl::StrCat("parallel.recompute=", recompute)},
+                        limited);
+  }
+  // A ring of three ranks, whose chunks begin within sequences, of which tp's ranks have parts.
+  ExpectEqualsOneRank({"mesh.cp=3", "mesh.dp=1", "mesh.tp=2", "parallel.sequence_parallel=true",
+                       "train.micro_batch=2", "pipeline.schedule=zb-h1"},
+                      {"model.expert_capacity_factor=0.7", "train.sequence_length=18"});
+  ExpectEqualsOneRank({"mesh.cp=2", "mesh.dp=2", "train.micro_batch=1", "parallel.context_form=all_to_all"},
+                      limited);
 }
 TEST(ExpertMeshTest, RanksWhoseExpertsNobodyChoosesTrainAlike) {
   // Of 32 experts, most are empty in a micro-batch of one short sequence; so are some ranks' of eight.

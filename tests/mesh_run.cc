@@ -131,6 +131,7 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
     const double evaluation = trainer.EvaluateSum([&](int m) { return data.Read(0, m); }) /
                               static_cast<double>(plan.batch.tokens());
     std::vector<double> losses, z_losses, norms;
+    std::vector<int64_t> dropped_choices;
     int64_t allocations = 0;
     for (int step = 0; step < num_steps; ++step) {
       if (step == 1) allocations = device.num_allocations();
@@ -139,6 +140,7 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
       losses.push_back(r.loss);
       z_losses.push_back(r.z_loss);
       norms.push_back(r.gradient_norm);
+      dropped_choices.push_back(r.dropped_choices);
     }
     trainer.store().FetchToHost();
     std::lock_guard<std::mutex> lock(mutex);
@@ -149,6 +151,7 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
       result.losses = losses;
       result.z_losses = z_losses;
       result.norms = norms;
+      result.dropped_choices = dropped_choices;
       result.evaluation = evaluation;
     }
   };

@@ -20,8 +20,9 @@ using GlobalTensors = std::map<std::string, std::vector<double>>;
 struct MeshRunResult {
   std::vector<double> losses;  // of each step
   std::vector<double> z_losses;
-  std::vector<double> norms;  // gradient norms
-  double evaluation = 0;      // loss of the first batch before training
+  std::vector<double> norms;             // gradient norms
+  std::vector<int64_t> dropped_choices;  // of experts
+  double evaluation = 0;                 // loss of the first batch before training
   GlobalTensors initial_parameters;
   GlobalTensors gradients;           // of the last step, summed over tokens
   GlobalTensors parameters;          // after the last step

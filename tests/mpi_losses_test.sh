@@ -153,6 +153,17 @@ moving_experts() {
 }
 check "a run that moves from ep 4 to ep 2 x tp 2 to one rank" moving_experts
 
+# Experts that take no more than their even share: what is dropped is the same, and is logged.
+drops() { grep -oE '"dropped_(choices|share)": [^,]*' "$work/$1/metrics.jsonl"; }
+limited_experts() {
+  local settings=("${mixtral[@]}" --set train.steps=5 --set model.expert_capacity_factor=1)
+  train limited-reference tiny_mixtral 1 "${settings[@]}" &&
+    train limited tiny_mixtral 8 "${settings[@]}" --set mesh.dp=2 --set mesh.cp=2 --set mesh.tp=2 --set mesh.ep=4 --set train.micro_batch=1 &&
+    cmp <(drops limited) <(drops limited-reference) && (($(drops limited | wc -l) == 10)) &&
+    grep -qE 'loss [0-9.]+  dropped [0-9.]+%  norm' "$work/limited.log"
+}
+check "mixtral dp=2 cp=2 tp=2 ep=4, ring, drops what one rank drops" limited_experts
+
 # The same mesh twice: the same bits.
 same_bits() {
   train again tiny_llama 4 "${llama[@]}" --set mesh.tp=2 --set mesh.dp=2 --set train.micro_batch=1 &&

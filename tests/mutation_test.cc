@@ -32,8 +32,8 @@ bool Equal(const MeshRunResult& a, const MeshRunResult& b) {
   for (size_t i = 0; i < b.losses.size(); ++i) {
     if (!Equal(a.losses[i], b.losses[i]) || !Equal(a.norms[i], b.norms[i])) return false;
   }
-  return Equal(a.evaluation, b.evaluation) && Equal(a.gradients, b.gradients, GlobalNorm(b.gradients)) &&
-         Equal(a.parameters, b.parameters, 1e-3);
+  return a.dropped_choices == b.dropped_choices && Equal(a.evaluation, b.evaluation) &&
+         Equal(a.gradients, b.gradients, GlobalNorm(b.gradients)) && Equal(a.parameters, b.parameters, 1e-3);
 }
 
 class MutationTest : public testing::Test {
@@ -102,6 +102,12 @@ TEST_F(MutationTest, ExpertParallelMixtral) {
   settings.push_back("model.num_local_experts=4");
   ExpectEveryOperationCounts("tiny_mixtral.textproto", settings,
                              {"mesh.dp=4", "mesh.ep=2", "mesh.tp=2", "train.micro_batch=1"});
+}
+TEST_F(MutationTest, ExpertParallelMixtralInARingWhoseExpertsAreLimited) {
+  Overrides settings = kSmall;
+  settings.insert(settings.end(), {"model.num_local_experts=4", "model.expert_capacity_factor=0.5"});
+  ExpectEveryOperationCounts("tiny_mixtral.textproto", settings,
+                             {"mesh.cp=2", "mesh.dp=2", "mesh.ep=2", "train.micro_batch=1"});
 }
 TEST_F(MutationTest, ContextParallelGpt2ByAllToAll) {
   ExpectEveryOperationCounts(

@@ -11,8 +11,13 @@ Operand ChosenExperts(int64_t t, int64_t e, int64_t k) {
 }
 
 // The place of each choice among rows sorted by one of five experts, and the choice at each place.
-Operand Places(int64_t t, int64_t k, bool inverse) {
-  return Saved(GroupByExpertCase(t, 5, k), inverse ? 0 : 1);
+Operand Places(int64_t t, int64_t k, bool inverse, bool drops) {
+  return Saved(GroupByExpertCase(t, 5, k, drops), inverse ? 0 : 1);
+}
+
+KernelCase Named(KernelCase c, bool drops) {
+  if (drops) c.name += "_drops";
+  return c;
 }
 
 // Of three sequences.
@@ -81,9 +86,33 @@ KernelCase RouterLossGradCase(int64_t t, int64_t e, int64_t k) {
                  {{Role::kWide, {t}}, {Role::kCompute, {t, e}}});
 }
 
-KernelCase GroupByExpertCase(int64_t t, int64_t e, int64_t k) {
-  return NewCase(OpKind::kGroupByExpert, {}, {{Role::kI32, {t, k}, Integers(t * k, 1, 0, e)}},
-                 {{Role::kI32, {t * k}}, {Role::kI32, {t * k}}, {Role::kI32, {e + 1}}});
+KernelCase DropOverflowCase(int64_t t, int64_t e, int64_t k, int64_t capacity, int cp_rank) {
+  KernelCase c = NewCase(OpKind::kDropOverflow,
+                         {{"num_experts", e},
+                          {"sequences", int64_t{3}},
+                          {"capacity", capacity},
+                          {"balanced", int64_t{cp_rank >= 0}}},
+                         {ChosenExperts(t, e, k)}, {{Role::kI32, {cp_rank < 0 ? t : t / 2, k}}});
+  if (cp_rank >= 0) {
+    c.mesh[Axis::kCp] = 2;
+    c.coordinate[Axis::kCp] = cp_rank;
+    absl::StrAppend(&c.name, "_ring", cp_rank);
+  }
+  return c;
+}
+
+KernelCase CountDroppedCase(int64_t choices, int64_t rows) {
+  KernelCase c = NewCase(OpKind::kCountDropped, {{"choices", choices}}, {ExpertOffsets(rows), Operand32({7})},
+                         {{Role::kI64, {1}, 1}});
+  c.inputs[1].role = Role::kI64;
+  return c;
+}
+
+KernelCase GroupByExpertCase(int64_t t, int64_t e, int64_t k, bool drops) {
+  return Named(
+      NewCase(OpKind::kGroupByExpert, {}, {{Role::kI32, {t, k}, Integers(t * k, 1, drops ? -1 : 0, e)}},
+              {{Role::kI32, {t * k}}, {Role::kI32, {t * k}}, {Role::kI32, {e + 1}}}),
+      drops);
 }
 
 KernelCase ReceivedOffsetsCase(int64_t ranks, int64_t experts) {
@@ -96,31 +125,36 @@ KernelCase ReceivedOffsetsCase(int64_t ranks, int64_t experts) {
                  {{Role::kI32, {experts + 1}}});
 }
 
-KernelCase PermuteRowsCase(int64_t t, int64_t d, int64_t k) {
-  return NewCase(OpKind::kPermuteRows, {},
-                 {RandomOperand(Role::kCompute, {t, d}, 1), Places(t, k, true), Places(t, k, false)},
-                 {{Role::kCompute, {t * k, d}}});
+KernelCase PermuteRowsCase(int64_t t, int64_t d, int64_t k, bool drops) {
+  return Named(NewCase(OpKind::kPermuteRows, {},
+                       {RandomOperand(Role::kCompute, {t, d}, 1), Places(t, k, true, drops),
+                        Places(t, k, false, drops)},
+                       {{Role::kCompute, {t * k, d}}}),
+               drops);
 }
 
-KernelCase PermuteRowsGradCase(int64_t t, int64_t d, int64_t k) {
-  return NewCase(OpKind::kPermuteRowsGrad, {},
-                 {RandomOperand(Role::kCompute, {t * k, d}, 2), Places(t, k, false)},
-                 {{Role::kCompute, {t, d}}});
+KernelCase PermuteRowsGradCase(int64_t t, int64_t d, int64_t k, bool drops) {
+  return Named(NewCase(OpKind::kPermuteRowsGrad, {},
+                       {RandomOperand(Role::kCompute, {t * k, d}, 2), Places(t, k, false, drops)},
+                       {{Role::kCompute, {t, d}}}),
+               drops);
 }
 
-KernelCase CombineRowsCase(int64_t t, int64_t d, int64_t k) {
-  return NewCase(OpKind::kCombineRows, {},
-                 {RandomOperand(Role::kCompute, {t * k, d}, 1), RandomOperand(Role::kWide, {t, k}, 2),
-                  Places(t, k, false)},
-                 {{Role::kCompute, {t, d}}});
+KernelCase CombineRowsCase(int64_t t, int64_t d, int64_t k, bool drops) {
+  return Named(NewCase(OpKind::kCombineRows, {},
+                       {RandomOperand(Role::kCompute, {t * k, d}, 1), RandomOperand(Role::kWide, {t, k}, 2),
+                        Places(t, k, false, drops)},
+                       {{Role::kCompute, {t, d}}}),
+               drops);
 }
 
-KernelCase CombineRowsGradCase(int64_t t, int64_t d, int64_t k) {
-  const KernelCase forward = CombineRowsCase(t, d, k);
-  return NewCase(
-      OpKind::kCombineRowsGrad, {},
-      {RandomOperand(Role::kCompute, {t, d}, 3), forward.inputs[0], forward.inputs[1], forward.inputs[2]},
-      {{Role::kCompute, {t * k, d}}, {Role::kWide, {t, k}}});
+KernelCase CombineRowsGradCase(int64_t t, int64_t d, int64_t k, bool drops) {
+  const KernelCase forward = CombineRowsCase(t, d, k, drops);
+  return Named(NewCase(OpKind::kCombineRowsGrad, {},
+                       {RandomOperand(Role::kCompute, {t, d}, 3), forward.inputs[0], forward.inputs[1],
+                        forward.inputs[2]},
+                       {{Role::kCompute, {t * k, d}}, {Role::kWide, {t, k}}}),
+               drops);
 }
 
 KernelCase GroupedLinearCase(int64_t rows, int64_t n, int64_t k) {
@@ -164,12 +198,19 @@ std::vector<KernelCase> ExpertKernelCases() {
     cases.push_back(CountChoicesCase(21, 5, k));
     cases.push_back(RouterLossCase(21, 5, k));
     cases.push_back(RouterLossGradCase(21, 5, k));
-    cases.push_back(GroupByExpertCase(21, 40, k));
-    cases.push_back(PermuteRowsCase(21, 37, k));
-    cases.push_back(PermuteRowsGradCase(21, 37, k));
-    cases.push_back(CombineRowsCase(21, 37, k));
-    cases.push_back(CombineRowsGradCase(21, 37, k));
+    for (const bool drops : {false, true}) {
+      cases.push_back(GroupByExpertCase(21, 40, k, drops));
+      cases.push_back(PermuteRowsCase(21, 37, k, drops));
+      cases.push_back(PermuteRowsGradCase(21, 37, k, drops));
+      cases.push_back(CombineRowsCase(21, 37, k, drops));
+      cases.push_back(CombineRowsGradCase(21, 37, k, drops));
+    }
+    cases.push_back(DropOverflowCase(21, 5, k, 2, -1));
   }
+  // Sequences longer than a warp, and two ranks in a ring.
+  cases.push_back(DropOverflowCase(72, 5, 2, 9, -1));
+  for (const int rank : {0, 1}) cases.push_back(DropOverflowCase(24, 5, 2, 3, rank));
+  cases.push_back(CountDroppedCase(45, 42));
   for (KernelCase (*make)(int64_t, int64_t, int64_t) :
        {CountChoicesCase, RouterLossCase, RouterLossGradCase}) {
     cases.push_back(InARing(make(12, 5, 2)));

@@ -138,14 +138,23 @@ TEST(GradientTest, OfTheRoutersLossMatchesDifferencesAndYieldsTheLoss) {
 }
 
 TEST(GradientTest, OfPermutedRowsMatchesDifferences) {
-  const KernelCase backward = PermuteRowsGradCase(6, 5, 2);
-  ExpectGradient(PermuteRowsCase(6, 5, 2), 0, backward.inputs[0].values, RunPlain(backward, 0));
+  for (const bool drops : {false, true}) {
+    const KernelCase backward = PermuteRowsGradCase(6, 5, 2, drops);
+    const KernelCase forward = PermuteRowsCase(6, 5, 2, drops);
+    ExpectGradient(forward, 0, backward.inputs[0].values, RunPlain(backward, 0));
+  }
 }
 
 TEST(GradientTest, OfCombinedRowsMatchesDifferences) {
-  const KernelCase backward = CombineRowsGradCase(6, 5, 2);
-  for (int input : {0, 1}) {
-    ExpectGradient(CombineRowsCase(6, 5, 2), input, backward.inputs[0].values, RunPlain(backward, input));
+  for (const bool drops : {false, true}) {
+    const KernelCase backward = CombineRowsGradCase(6, 5, 2, drops);
+    // Rows of dropped choices are not written.
+    const std::vector<TestTensor> gradients =
+        RunCase(PlainKernel(backward.kind), backward, {.compute = DType::kF64, .before = 0});
+    for (int input : {0, 1}) {
+      ExpectGradient(CombineRowsCase(6, 5, 2, drops), input, backward.inputs[0].values,
+                     gradients[input].Doubles());
+    }
   }
 }
 

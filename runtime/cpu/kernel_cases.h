@@ -64,12 +64,16 @@ KernelCase RouterGradCase(int64_t t, int64_t e, int64_t k);
 KernelCase CountChoicesCase(int64_t t, int64_t e, int64_t k);
 KernelCase RouterLossCase(int64_t t, int64_t e, int64_t k);
 KernelCase RouterLossGradCase(int64_t t, int64_t e, int64_t k);
-KernelCase GroupByExpertCase(int64_t t, int64_t e, int64_t k);
+// With a rank of two in a ring, the tokens of both.
+KernelCase DropOverflowCase(int64_t t, int64_t e, int64_t k, int64_t capacity, int cp_rank);
+KernelCase CountDroppedCase(int64_t choices, int64_t rows);
+// `drops`: some choices have no row.
+KernelCase GroupByExpertCase(int64_t t, int64_t e, int64_t k, bool drops = false);
 KernelCase ReceivedOffsetsCase(int64_t ranks, int64_t experts);
-KernelCase PermuteRowsCase(int64_t t, int64_t d, int64_t k);
-KernelCase PermuteRowsGradCase(int64_t t, int64_t d, int64_t k);
-KernelCase CombineRowsCase(int64_t t, int64_t d, int64_t k);
-KernelCase CombineRowsGradCase(int64_t t, int64_t d, int64_t k);
+KernelCase PermuteRowsCase(int64_t t, int64_t d, int64_t k, bool drops = false);
+KernelCase PermuteRowsGradCase(int64_t t, int64_t d, int64_t k, bool drops = false);
+KernelCase CombineRowsCase(int64_t t, int64_t d, int64_t k, bool drops = false);
+KernelCase CombineRowsGradCase(int64_t t, int64_t d, int64_t k, bool drops = false);
 // Rows of four experts, the second and the last of which have none.
 KernelCase GroupedLinearCase(int64_t rows, int64_t n, int64_t k);
 KernelCase GroupedLinearInputGradCase(int64_t rows, int64_t n, int64_t k);

@@ -156,7 +156,7 @@ double Farthest(const std::vector<double>& a, const std::vector<double>& b) {
   const double scale = RootMeanSquare(b);
   double farthest = 0;
   for (size_t i = 0; i < b.size(); ++i) {
-    if (a[i] == b[i]) continue;
+    if (a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]))) continue;
     const double distance = std::abs(a[i] - b[i]) / (std::abs(b[i]) + scale);
     farthest = std::isfinite(distance) ? std::max(farthest, distance) : HUGE_VAL;
   }

@@ -77,7 +77,8 @@ Operand Saved(const KernelCase& forward, int i);
 // numbers.
 void RoundOperands(KernelCase* c);
 
-// The largest distance of an element (tolerances.h); infinite where one is finite and the other is not.
+// The largest distance of an element (tolerances.h); infinite where one is finite and the other is not. Two
+// NaNs are equal: what the definition does not write, nobody may.
 double Farthest(const std::vector<double>& a, const std::vector<double>& b);
 
 // The result lies within tolerances.h of the plain kernel's in double.

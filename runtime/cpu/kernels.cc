@@ -72,6 +72,8 @@ KernelTable MakePlainTable() {
   table[OpKind::kCountChoices] = {CountChoicesPlain};
   table[OpKind::kRouterLoss] = {RouterLossPlain};
   table[OpKind::kRouterLossGrad] = {RouterLossPlain};
+  table[OpKind::kDropOverflow] = {DropOverflowPlain, DropOverflowPlainWorkspaceBytes};
+  table[OpKind::kCountDropped] = {CountDroppedPlain};
   table[OpKind::kGroupByExpert] = {GroupByExpertPlain};
   table[OpKind::kReceivedOffsets] = {ReceivedOffsetsPlain};
   table[OpKind::kPermuteRows] = {PermuteRowsPlain};

@@ -15,7 +15,8 @@ namespace {
 
 constexpr int kThreads = 128;
 
-// A thread a place, and one behind the last. Expert e's rows begin where the first of an expert >= e lies.
+// A thread a place, and one behind the last. Expert e's rows begin where the first of an expert >= e lies;
+// dropped choices are sorted as those of expert `num_experts`.
 GPU_KERNEL(kThreads)
 PlacesKernel(int64_t choices, int64_t num_experts, SortedTokens sorted, int32_t* order, int32_t* place,
              int32_t* offsets) {
@@ -26,11 +27,13 @@ PlacesKernel(int64_t choices, int64_t num_experts, SortedTokens sorted, int32_t*
   for (int64_t e = before + 1; e <= here; ++e) offsets[e] = static_cast<int32_t>(i);
   if (i == choices) return;
   const uint32_t choice = sorted.tokens[i];
-  order[i] = static_cast<int32_t>(choice);
-  place[choice] = static_cast<int32_t>(i);
+  const bool has_row = here < num_experts;
+  order[i] = has_row ? static_cast<int32_t>(choice) : -1;
+  place[choice] = has_row ? static_cast<int32_t>(i) : -1;
 }
 
-// y[t] = sum over j of [weights[t, j]] rows[place[t k + j]]. A row is cut into tiles, a block each.
+// y[t] = sum over the j with a row of [weights[t, j]] rows[place[t k + j]]. A row is cut into tiles, a block
+// each.
 template <bool kWeighted, bool kAligned, typename T>
 GPU_KERNEL(kThreads)
 AddRowsKernel(int64_t tiles, int64_t cols, int k, const T* rows, const float* weights, const int32_t* place,
@@ -43,8 +46,10 @@ AddRowsKernel(int64_t tiles, int64_t cols, int k, const T* rows, const float* we
 #pragma unroll 4
   for (int j = 0; j < k; ++j) {
     const int64_t choice = t * k + j;
-    const Vec<T, N> row = LoadPart<kAligned, N>(rows + place[choice] * cols + column, rest);
+    const int64_t at = place[choice];
+    const Vec<T, N> row = LoadPart<kAligned, N>(rows + Max<int64_t>(at, 0) * cols + column, rest);
     const float weight = kWeighted ? weights[choice] : 1.0f;
+    if (at < 0) continue;
 #pragma unroll
     for (int i = 0; i < N; ++i) sum[i] += weight * ToFloat(row[i]);
   }
@@ -78,6 +83,10 @@ CombineRowsGradKernel(int64_t cols, int k, const T* dout, const T* rows, const f
     const int64_t choice = t * k + j;
     const int64_t row = place[choice] * cols;
     const float weight = weights[choice];
+    if (row < 0) {
+      if (threadIdx.x == 0) dweights[choice] = 0;
+      continue;
+    }
     float product = 0;
     for (int64_t column = static_cast<int64_t>(threadIdx.x) * N; column < cols; column += kThreads * N) {
       const int64_t rest = cols - column;

@@ -25,8 +25,9 @@ GatherRowsKernel(int group_threads, int64_t num_rows, int64_t x_rows, int64_t fi
   const int groups = static_cast<int>(blockDim.x) / group_threads;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * groups + group;
   if (i >= num_rows) return;
-  const int64_t row = rows.places[i] / rows.per_row - first;
-  const bool exists = row >= 0 && row < x_rows;
+  const int32_t place = rows.places[i];
+  const int64_t row = place / rows.per_row - first;
+  const bool exists = place >= 0 && row >= 0 && row < x_rows;
   for (int64_t at = lane; at < pieces; at += int64_t{group_threads} * kPiecesAtATime) {
     P loaded[kPiecesAtATime] = {};
 #pragma unroll

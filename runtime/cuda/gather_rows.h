@@ -8,7 +8,8 @@
 
 namespace trireme {
 
-// Which rows: places[i] / per_row. Where every row has several places, they count through all of them.
+// Which rows: places[i] / per_row, none where the place is negative. Where every row has several places, they
+// count through all of them.
 struct RowNumbers {
   const int32_t* places;
   int32_t per_row = 1;

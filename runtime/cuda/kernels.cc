@@ -57,6 +57,8 @@ KernelTable MakeTable() {
   at(OpKind::kCountChoices) = {CountChoicesCuda};
   at(OpKind::kRouterLoss) = {RouterLossCuda};
   at(OpKind::kRouterLossGrad) = {RouterLossGradCuda};
+  at(OpKind::kDropOverflow) = {DropOverflowCuda};
+  at(OpKind::kCountDropped) = {CountDroppedCuda};
   at(OpKind::kGroupByExpert) = {GroupByExpertCuda, GroupByExpertCudaWorkspaceBytes};
   at(OpKind::kPermuteRows) = {PermuteRowsCuda};
   at(OpKind::kPermuteRowsGrad) = {PermuteRowsGradCuda};

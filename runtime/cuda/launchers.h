@@ -99,6 +99,8 @@ void RouterGradCuda(const KernelArguments& a);
 void CountChoicesCuda(const KernelArguments& a);
 void RouterLossCuda(const KernelArguments& a);
 void RouterLossGradCuda(const KernelArguments& a);
+void DropOverflowCuda(const KernelArguments& a);
+void CountDroppedCuda(const KernelArguments& a);
 void ReceivedOffsetsCuda(const KernelArguments& a);
 
 // expert_rows.cu

@@ -1,6 +1,7 @@
 // The router of ops/routing.h: choices, their weights, and what imbalance costs. Floors, T tokens, E experts,
 // k choices, logits of s bytes: Router s T E + 8 T k bytes, its gradient s T E + 12 T k; CountChoices 4 T k;
-// RouterLoss s T E, its gradient 2 s T E. A router is narrow: what these cost is their launches.
+// RouterLoss s T E, its gradient 2 s T E. A router is narrow: what these cost is their launches. DropOverflow
+// reads the choices once an expert: 4 E T k bytes, from the cache.
 #include <glog/logging.h>
 
 #include "runtime/cuda/check.h"
@@ -158,6 +159,44 @@ void LaunchRouterLoss(const KernelArguments& a) {
   });
 }
 
+// Whose choices a rank of cp keeps, and where in the choices of all ranks they lie.
+struct Overflow {
+  TokenOrder order;
+  int64_t sequences;
+  int64_t capacity;
+  int64_t first_choice;  // of this rank's
+  int64_t num_choices;
+};
+
+// A warp an expert of a sequence goes through the sequence, and writes the choices of its expert.
+GPU_KERNEL(kThreads)
+DropOverflowKernel(Overflow overflow, int num_experts, int k, const int32_t* experts, int32_t* kept) {
+  const int64_t warp = TokenOfWarp();
+  if (warp >= overflow.sequences * num_experts) return;
+  const int64_t sequence = warp / num_experts;
+  const auto expert = static_cast<int32_t>(warp - sequence * num_experts);
+  const int64_t length = overflow.order.tokens / overflow.sequences;
+  int64_t taken = 0;
+  for (int64_t first = 0; first < length * k; first += kWarpSize) {
+    const int64_t choice = first + LaneId();
+    const int64_t token = choice / k;
+    const int64_t at =
+        overflow.order.GatheredIndex(sequence * length + Min(token, length - 1)) * k + choice - token * k;
+    const bool chosen = choice < length * k && experts[at] == expert;
+    const unsigned lanes = Ballot(chosen);
+    const int64_t place = taken + __popc(lanes & ((1u << LaneId()) - 1));
+    const int64_t here = at - overflow.first_choice;
+    if (chosen && here >= 0 && here < overflow.num_choices)
+      kept[here] = place < overflow.capacity ? expert : -1;
+    taken += __popc(lanes);
+  }
+}
+
+GPU_KERNEL(kWarpSize)
+CountDroppedKernel(int64_t choices, const int32_t* end_of_rows, int64_t* dropped) {
+  if (threadIdx.x == 0) *dropped += choices - *end_of_rows;
+}
+
 // Of each rank, offsets of the rows that it sent: their sum over ranks is where an expert's rows begin.
 GPU_KERNEL(kThreads)
 ReceivedOffsetsKernel(int64_t ranks, int64_t num_offsets, const int32_t* received, int32_t* offsets) {
@@ -208,6 +247,26 @@ void RouterLossCuda(const KernelArguments& a) {
 
 void RouterLossGradCuda(const KernelArguments& a) {
   LaunchRouterLoss<true>(a);
+}
+
+void DropOverflowCuda(const KernelArguments& a) {
+  const Attributes& attributes = a.op.attributes;
+  const int64_t tokens = a.inputs[0].shape[0], num_choices = a.outputs[0].shape.num_elements();
+  const auto num_experts = static_cast<int>(attributes.Int("num_experts"));
+  const Overflow overflow = {{tokens, a.mesh[Axis::kCp], attributes.Int("balanced") != 0},
+                             attributes.Int("sequences"),
+                             attributes.Int("capacity"),
+                             a.coordinate[Axis::kCp] * num_choices,
+                             num_choices};
+  GPU_LAUNCH(DropOverflowKernel, GridOf(CeilDiv<int64_t>(overflow.sequences * num_experts, kTokens)),
+             kThreads, 0, a.stream, overflow, num_experts, static_cast<int>(a.inputs[0].shape[1]),
+             a.inputs[0].as<const int32_t>(), a.outputs[0].as<int32_t>());
+}
+
+void CountDroppedCuda(const KernelArguments& a) {
+  const int64_t num_experts = a.inputs[0].shape[0] - 1;
+  GPU_LAUNCH(CountDroppedKernel, 1, kWarpSize, 0, a.stream, a.op.attributes.Int("choices"),
+             a.inputs[0].as<const int32_t>() + num_experts, a.outputs[0].as<int64_t>());
 }
 
 void ReceivedOffsetsCuda(const KernelArguments& a) {

@@ -22,7 +22,7 @@ Placement OfExperts(const Recorder& recorder) {
   return recorder.mesh()[Axis::kEp] > 1 ? Shard(0) : kInvariant;
 }
 
-ExpertRows DispatchRows(Tensor rows, Tensor offsets, int64_t k) {
+ExpertRows DispatchRows(Tensor rows, Tensor offsets, int64_t k, int64_t most_of_expert) {
   Recorder& recorder = rows.recorder();
   const int64_t ranks = recorder.mesh()[Axis::kEp], num_experts = offsets.shape()[0] - 1;
   if (ranks == 1) return {rows, offsets, {}, {}};
@@ -35,7 +35,8 @@ ExpertRows DispatchRows(Tensor rows, Tensor offsets, int64_t k) {
                        {"rows.received", DType::kI32, {ranks, own + 1}, of_offsets}, AlongEp());
   const Tensor own_offsets = recorder.Record1(OpKind::kReceivedOffsets, {received_offsets},
                                               {"rows.offsets", DType::kI32, {own + 1}, of_offsets});
-  const int64_t bound = ranks * (rows.shape()[0] / k) * std::min(k, own);
+  const int64_t tokens = rows.shape()[0] / k;
+  const int64_t bound = ranks * std::min(tokens * std::min(k, own), most_of_expert * own);
   const Tensor here =
       Exchange(OpKind::kDispatchRows, rows, offsets, received_offsets,
                {"rows", rows.dtype(), {bound, rows.shape()[1]}, rows.layout().With(Axis::kEp, Shard(0))});

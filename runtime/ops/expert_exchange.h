@@ -23,12 +23,13 @@ struct ExpertRows {
 // Sends each row to the rank that holds its expert. No row is dropped: B is what arrives if all tokens of all
 // ranks choose the experts of one. On an ep of size 1 the rows stay.
 //   rows     [T k, D]     sorted by expert (PermuteRows); each token chose k experts
+//   most_of_expert        the most of them that one expert can have; T where none is dropped
 //   offsets  i32 [E + 1]  of GroupByExpert; P divides E
 // kExchangeOffsets: (offsets) -> received_offsets. Never repeated in backward.
 // kReceivedOffsets: (received_offsets) -> offsets of the rows received. Never repeated in backward.
 // kDispatchRows: (rows, sent_offsets, received_offsets) -> rows [B, D]; the rows behind the last are
 // undefined
-ExpertRows DispatchRows(Tensor rows, Tensor offsets, int64_t k);
+ExpertRows DispatchRows(Tensor rows, Tensor offsets, int64_t k, int64_t most_of_expert);
 void DispatchRowsGradient(GradientContext& g);
 
 // The way back: results [B, D] of `rows`, each to where its row came from.

@@ -79,6 +79,18 @@ void RouterLossGradient(GradientContext& g) {
   g.Add(0, results[1]);
 }
 
+Tensor DropOverflow(Tensor experts, int64_t num_experts, int64_t sequences, int64_t capacity, bool balanced) {
+  CHECK_EQ(TensorShards(experts), 1) << "DropOverflow: " << experts.layout().ToString();
+  const Tensor all = Redistribute(experts, Axis::kCp, kReplicate);
+  CHECK_EQ(all.shape()[0] % sequences, 0) << "DropOverflow: " << sequences << " sequences";
+  return experts.recorder().Record1(OpKind::kDropOverflow, {all},
+                                    {"router.kept", DType::kI32, experts.shape(), experts.layout()},
+                                    {{"num_experts", num_experts},
+                                     {"sequences", sequences},
+                                     {"capacity", capacity},
+                                     {"balanced", int64_t{balanced}}});
+}
+
 Groups GroupByExpert(Tensor experts, int64_t num_experts) {
   Layout layout = experts.layout();
   for (Axis axis : kAllAxes) {
@@ -91,6 +103,22 @@ Groups GroupByExpert(Tensor experts, int64_t num_experts) {
                                  {"rows.place", DType::kI32, {rows}, layout},
                                  {"rows.offsets", DType::kI32, {num_experts + 1}, layout}});
   return {results[0], results[1], results[2]};
+}
+
+void CountDropped(const Groups& groups) {
+  Recorder& recorder = groups.offsets.recorder();
+  Program& program = recorder.program();
+  if (program.dropped_choices == kNoValue) {
+    Layout layout = groups.offsets.layout();
+    for (Axis axis : kAllAxes) {
+      if (layout[axis].kind == Placement::Kind::kVarying) layout[axis] = kPartial;
+    }
+    program.dropped_choices = recorder.State("dropped_choices", DType::kI64, {1}, layout).id();
+  }
+  const Tensor dropped(&recorder, program.dropped_choices);
+  recorder.Record(OpKind::kCountDropped, {groups.offsets, dropped}, {},
+                  {{"choices", groups.order.shape().num_elements()}});
+  program.segments.back().ops.back().outputs = {dropped.id()};
 }
 
 Tensor PermuteRows(Tensor x, const Groups& groups) {

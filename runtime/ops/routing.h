@@ -42,8 +42,19 @@ Tensor RouterLoss(Tensor logits, Tensor counts, int64_t sequence_length, double 
                   bool balanced = false);
 void RouterLossGradient(GradientContext& g);
 
+// Of each sequence, an expert keeps the first `capacity` tokens that choose it, in the order in which they
+// stand there, and drops the others' choices: they become -1. So what becomes of a token hangs on those
+// before it alone, as it must where the next token is predicted, and on no other sequence. Source: the
+// overflow of arXiv:2101.03961 section 2.2, of each sequence by itself. Never recomputed.
+//   experts   i32 [T, k]   of Router, as CountChoices takes it, but whole on tp
+// Where cp's ranks share sequences, the choices of all are gathered first.
+// kDropOverflow: (experts i32 [T cp, k], rank by rank) -> i32 [T, k], this rank's. Attributes: num_experts,
+// sequences, capacity, balanced (of TokenOrder)
+Tensor DropOverflow(Tensor experts, int64_t num_experts, int64_t sequences, int64_t capacity,
+                    bool balanced = false);
+
 // Sorts the T k choices by expert; those of one expert stay in the order of the tokens. Choice t k + j is the
-// j-th of token t.
+// j-th of token t. Where it was dropped it has no row: its place is -1, and behind the last row order is -1.
 //   order    i32 [T k]    the choice whose row lies at this place
 //   place    i32 [T k]    the inverse: where a choice's row lies
 //   offsets  i32 [E + 1]  rows [offsets[e], offsets[e + 1]) are expert e's; empty ones are fine
@@ -56,13 +67,21 @@ struct Groups {
 };
 Groups GroupByExpert(Tensor experts, int64_t num_experts);
 
-// rows[p] = x[order[p] / k]; the gradient adds a token's k rows in the order of its choices.
+// Adds the choices without a row to Program::dropped_choices; ranks of tp count the same ones. Never
+// recomputed. kCountDropped: (offsets, dropped_choices i64 [1]) -> dropped_choices, in place. Attribute:
+// choices, T k
+void CountDropped(const Groups& groups);
+
+// rows[p] = x[order[p] / k], or zeros behind the last row; the gradient adds a token's rows in the order of
+// its choices.
 //   x [T, D]   D not sharded
 // kPermuteRows: (x, order, place) -> rows [T k, D];  kPermuteRowsGrad: (drows, place) -> dx [T, D]
 Tensor PermuteRows(Tensor x, const Groups& groups);
 void PermuteRowsGradient(GradientContext& g);
 
-// out[t] = sum_j weights[t, j] rows[place[t k + j]], added in the order of j.
+// out[t] = sum_j weights[t, j] rows[place[t k + j]] over the choices with a row, added in the order of j. The
+// weights of the others are lost: what is left is not scaled up. Gradients of rows behind the last are not
+// written.
 //   rows [T k, D] any placement of D, or Partial; weights [T, k] wide, Replicate where rows are Partial
 // kCombineRows: (rows, weights, place) -> out [T, D]
 // kCombineRowsGrad: (dout, rows, weights, place) -> drows [T k, D], dweights [T, k] wide

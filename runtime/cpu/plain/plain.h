@@ -68,6 +68,10 @@ void RouterGradPlain(const KernelArguments& a);
 void CountChoicesPlain(const KernelArguments& a);
 // The loss, and the gradient where there is a second output.
 void RouterLossPlain(const KernelArguments& a);
+void DropOverflowPlain(const KernelArguments& a);
+int64_t DropOverflowPlainWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                        absl::Span<const View> outputs, int num_threads);
+void CountDroppedPlain(const KernelArguments& a);
 void GroupByExpertPlain(const KernelArguments& a);
 void ReceivedOffsetsPlain(const KernelArguments& a);
 void PermuteRowsPlain(const KernelArguments& a);

@@ -117,7 +117,12 @@ void PermuteRowsOf(const KernelArguments& a) {
   const int32_t* order = a.inputs[1].as<int32_t>();
 #pragma omp parallel for num_threads(a.num_threads)
   for (int64_t p = 0; p < rows; ++p) {
-    std::copy_n(a.inputs[0].as<T>() + order[p] / k * cols, cols, a.outputs[0].as<T>() + p * cols);
+    T* row = a.outputs[0].as<T>() + p * cols;
+    if (order[p] < 0) {
+      std::fill_n(row, cols, T{});
+    } else {
+      std::copy_n(a.inputs[0].as<T>() + order[p] / k * cols, cols, row);
+    }
   }
 }
 
@@ -131,7 +136,9 @@ void PermuteRowsGradOf(const KernelArguments& a) {
     const int32_t* place = a.inputs[1].as<int32_t>() + t * k;
     for (int64_t d = 0; d < cols; ++d) {
       double sum = 0;
-      for (int64_t j = 0; j < k; ++j) sum += Get(drows, place[j] * cols + d);
+      for (int64_t j = 0; j < k; ++j) {
+        if (place[j] >= 0) sum += Get(drows, place[j] * cols + d);
+      }
       Put(a.outputs[0].as<T>(), t * cols + d, sum);
     }
   }
@@ -146,7 +153,9 @@ void CombineRowsOf(const KernelArguments& a) {
     const int32_t* place = a.inputs[2].as<int32_t>() + t * k;
     for (int64_t d = 0; d < cols; ++d) {
       double sum = 0;
-      for (int64_t j = 0; j < k; ++j) sum += Get(weights, j) * Get(a.inputs[0].as<T>(), place[j] * cols + d);
+      for (int64_t j = 0; j < k; ++j) {
+        if (place[j] >= 0) sum += Get(weights, j) * Get(a.inputs[0].as<T>(), place[j] * cols + d);
+      }
       Put(a.outputs[0].as<T>(), t * cols + d, sum);
     }
   }
@@ -160,6 +169,10 @@ void CombineRowsGradOf(const KernelArguments& a) {
     const T* dout = a.inputs[0].as<T>() + t * cols;
     for (int64_t j = 0; j < k; ++j) {
       const int64_t p = a.inputs[3].as<int32_t>()[t * k + j];
+      if (p < 0) {
+        Put(a.outputs[1].as<Wide<T>>(), t * k + j, 0);
+        continue;
+      }
       const double weight = Get(a.inputs[2].as<Wide<T>>(), t * k + j);
       for (int64_t d = 0; d < cols; ++d) Put(a.outputs[0].as<T>(), p * cols + d, weight * Get(dout, d));
       Put(a.outputs[1].as<Wide<T>>(), t * k + j, Dot(dout, a.inputs[1].as<T>() + p * cols, cols));
@@ -190,6 +203,35 @@ void CountChoicesPlain(const KernelArguments& a) {
   for (int64_t c = 0; c < rows * k; ++c) ++counts[sequence_of(c / k) * experts + chosen[c]];
 }
 
+int64_t DropOverflowPlainWorkspaceBytes(const Op& op, absl::Span<const View>, absl::Span<const View>, int) {
+  return op.attributes.Int("num_experts") * static_cast<int64_t>(sizeof(int32_t));
+}
+
+void DropOverflowPlain(const KernelArguments& a) {
+  const int64_t tokens = a.inputs[0].shape[0], k = a.inputs[0].shape[1], here = a.outputs[0].shape[0];
+  const Attributes& attributes = a.op.attributes;
+  const TokenOrder order = {tokens, a.mesh[Axis::kCp], attributes.Int("balanced") != 0};
+  const int64_t length = tokens / attributes.Int("sequences"), capacity = attributes.Int("capacity");
+  const int64_t begin = a.coordinate[Axis::kCp] * here;
+  auto* taken = static_cast<int32_t*>(a.workspace);
+  for (int64_t t = 0; t < tokens; ++t) {
+    if (t % length == 0) std::fill_n(taken, attributes.Int("num_experts"), 0);
+    const int64_t row = order.GatheredIndex(t);
+    const int32_t* chosen = a.inputs[0].as<int32_t>() + row * k;
+    for (int64_t j = 0; j < k; ++j) {
+      const bool keeps = taken[chosen[j]]++ < capacity;
+      if (row < begin || row >= begin + here) continue;
+      a.outputs[0].as<int32_t>()[(row - begin) * k + j] = keeps ? chosen[j] : -1;
+    }
+  }
+}
+
+void CountDroppedPlain(const KernelArguments& a) {
+  const int32_t* offsets = a.inputs[0].as<int32_t>();
+  const int64_t rows = offsets[a.inputs[0].shape[0] - 1];
+  *a.outputs[0].as<int64_t>() += a.op.attributes.Int("choices") - rows;
+}
+
 void GroupByExpertPlain(const KernelArguments& a) {
   const int64_t rows = a.inputs[0].shape.num_elements(), experts = a.outputs[2].shape[0] - 1;
   const int32_t* chosen = a.inputs[0].as<int32_t>();
@@ -198,11 +240,14 @@ void GroupByExpertPlain(const KernelArguments& a) {
   int32_t* offsets = a.outputs[2].as<int32_t>();
   // offsets[e + 1] counts, then is the begin of e + 1 while e's rows are dealt out up to it.
   std::fill_n(offsets, experts + 1, 0);
-  for (int64_t c = 0; c < rows; ++c) ++offsets[chosen[c] + 1];
-  for (int64_t e = 0; e < experts; ++e) offsets[e + 1] += offsets[e];
   for (int64_t c = 0; c < rows; ++c) {
-    place[c] = offsets[chosen[c]]++;
-    order[place[c]] = static_cast<int32_t>(c);
+    if (chosen[c] >= 0) ++offsets[chosen[c] + 1];
+  }
+  for (int64_t e = 0; e < experts; ++e) offsets[e + 1] += offsets[e];
+  std::fill(order + offsets[experts], order + rows, -1);
+  for (int64_t c = 0; c < rows; ++c) {
+    place[c] = chosen[c] < 0 ? -1 : offsets[chosen[c]]++;
+    if (place[c] >= 0) order[place[c]] = static_cast<int32_t>(c);
   }
   // Each begin has moved to the next one's.
   for (int64_t e = experts; e > 0; --e) offsets[e] = offsets[e - 1];
