@@ -155,6 +155,12 @@ INSTANTIATE_TEST_SUITE_P(
                                  {"mesh.cp=2", "parallel.context_form=all_to_all"},
                                  1e-6,
                                  1e-5},
+                    TrainingCase{"mixtral_fp32_ring",
+                                 "tiny_mixtral.textproto",
+                                 "fp32",
+                                 {"mesh.cp=2", "model.num_hidden_layers=2"},
+                                 1e-6,
+                                 1e-5},
                     TrainingCase{
                         "llama_fp32_ring", "tiny_llama.textproto", "fp32", {"mesh.cp=2"}, 1e-6, 1e-5},
                     TrainingCase{"gpt2_bf16_ring", "tiny_gpt2.textproto", "bf16", {"mesh.cp=2"}, 2e-3, 2e-2},

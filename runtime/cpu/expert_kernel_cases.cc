@@ -47,13 +47,21 @@ KernelCase InARing(KernelCase c) {
   return c;
 }
 
-Operand ExpertOffsets(int64_t rows) {
-  const int64_t two_thirds = rows * 2 / 3;
-  const auto some = static_cast<double>(two_thirds), all = static_cast<double>(rows);
-  return Operand32({0, some, some, all, all});
+// Of four experts, the second and the last have no rows; of more, the later they stand the more they have.
+Operand ExpertOffsets(int64_t rows, int64_t experts = 4) {
+  std::vector<double> offsets;
+  if (experts == 4) {
+    const int64_t two_thirds = rows * 2 / 3;
+    const auto some = static_cast<double>(two_thirds), all = static_cast<double>(rows);
+    offsets = {0, some, some, all, all};
+  } else {
+    for (int64_t e = 0; e <= experts; ++e) {
+      const int64_t before = rows * e * e / (experts * experts);
+      offsets.push_back(static_cast<double>(before));
+    }
+  }
+  return Operand32(offsets);
 }
-
-constexpr int64_t kExperts = 4;
 
 }  // namespace
 
@@ -157,25 +165,25 @@ KernelCase CombineRowsGradCase(int64_t t, int64_t d, int64_t k, bool drops) {
                drops);
 }
 
-KernelCase GroupedLinearCase(int64_t rows, int64_t n, int64_t k) {
+KernelCase GroupedLinearCase(int64_t rows, int64_t n, int64_t k, int64_t experts) {
   return NewCase(OpKind::kGroupedLinear, {},
                  {RandomOperand(Role::kCompute, {rows, k}, 1),
-                  RandomOperand(Role::kCompute, {kExperts * n, k}, 2), ExpertOffsets(rows)},
+                  RandomOperand(Role::kCompute, {experts * n, k}, 2), ExpertOffsets(rows, experts)},
                  {{Role::kCompute, {rows, n}}});
 }
 
-KernelCase GroupedLinearInputGradCase(int64_t rows, int64_t n, int64_t k) {
+KernelCase GroupedLinearInputGradCase(int64_t rows, int64_t n, int64_t k, int64_t experts) {
   return NewCase(OpKind::kGroupedLinearInputGrad, {},
                  {RandomOperand(Role::kCompute, {rows, n}, 3),
-                  RandomOperand(Role::kCompute, {kExperts * n, k}, 2), ExpertOffsets(rows)},
+                  RandomOperand(Role::kCompute, {experts * n, k}, 2), ExpertOffsets(rows, experts)},
                  {{Role::kCompute, {rows, k}}});
 }
 
-KernelCase GroupedLinearWeightGradCase(int64_t rows, int64_t n, int64_t k) {
+KernelCase GroupedLinearWeightGradCase(int64_t rows, int64_t n, int64_t k, int64_t experts) {
   return NewCase(OpKind::kGroupedLinearWeightGrad, {},
                  {RandomOperand(Role::kCompute, {rows, n}, 3), RandomOperand(Role::kCompute, {rows, k}, 1),
-                  ExpertOffsets(rows)},
-                 {{Role::kWide, {kExperts * n, k}}});
+                  ExpertOffsets(rows, experts)},
+                 {{Role::kWide, {experts * n, k}}});
 }
 
 namespace {
@@ -225,6 +233,10 @@ std::vector<KernelCase> ExpertKernelCases() {
   cases.push_back(GroupedLinearCase(300, 136, 72));
   cases.push_back(GroupedLinearInputGradCase(300, 136, 136));
   cases.push_back(GroupedLinearWeightGradCase(300, 136, 136));
+  // More experts than a warp looks at together, with rows on either side.
+  cases.push_back(GroupedLinearCase(90, 33, 27, 40));
+  cases.push_back(GroupedLinearInputGradCase(90, 33, 27, 40));
+  cases.push_back(GroupedLinearWeightGradCase(90, 33, 27, 40));
   cases.push_back(RouterCase(21, 40, 35));
   cases.push_back(RouterGradCase(21, 40, 35));
   cases.push_back(RouterLossGradCase(21, 40, 2));
@@ -234,6 +246,22 @@ std::vector<KernelCase> ExpertKernelCases() {
     cases.push_back(CombineRowsGradCase(21, d, 3));
   }
   return cases;
+}
+
+std::vector<KernelCase> ExpertCasesForANaN() {
+  return {RouterCase(3, 41, 2),
+          RouterGradCase(3, 5, 2),
+          RouterLossCase(3, 41, 2),
+          RouterLossGradCase(3, 41, 2),
+          PermuteRowsCase(3, 41, 2),
+          PermuteRowsGradCase(3, 41, 2),
+          CombineRowsCase(3, 41, 2),
+          CombineRowsGradCase(3, 41, 2),
+          OnExpertRows(SwiGluCase(21, 37), 21),
+          OnExpertRows(SwiGluGradCase(21, 37), 21),
+          GroupedLinearCase(21, 33, 27),
+          GroupedLinearInputGradCase(21, 33, 27),
+          GroupedLinearWeightGradCase(21, 33, 27)};
 }
 
 }  // namespace trireme

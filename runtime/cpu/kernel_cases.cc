@@ -450,13 +450,25 @@ std::vector<KernelCase> WideKernelCases() {
 }
 
 std::vector<KernelCase> CasesWithANaN() {
+  std::vector<KernelCase> numbers = {GeluCase(3, 41),
+                                     GeluGradCase(3, 41),
+                                     SwiGluCase(3, 41),
+                                     SwiGluGradCase(3, 41),
+                                     RmsNormCase(3, 41),
+                                     RmsNormGradCase(3, 41),
+                                     LayerNormCase(3, 41),
+                                     LayerNormGradCase(3, 41),
+                                     AddCase(3, 41),
+                                     CastCase(Role::kWide, Role::kCompute, 123),
+                                     ColumnSumCase(3, 41),
+                                     SoftmaxStatisticsCase(3, 41, 1),
+                                     CrossEntropyGradCase(3, 41, 1),
+                                     SquaredNormCase(123),
+                                     EmbeddingGradCase(3, 7, 41, false),
+                                     RopeCase(3, {1, 1, 34}, false)};
+  for (KernelCase& c : ExpertCasesForANaN()) numbers.push_back(std::move(c));
   std::vector<KernelCase> cases;
-  for (const KernelCase& c :
-       {GeluCase(3, 41), GeluGradCase(3, 41), SwiGluCase(3, 41), SwiGluGradCase(3, 41), RmsNormCase(3, 41),
-        RmsNormGradCase(3, 41), LayerNormCase(3, 41), LayerNormGradCase(3, 41), AddCase(3, 41),
-        CastCase(Role::kWide, Role::kCompute, 123), ColumnSumCase(3, 41), SoftmaxStatisticsCase(3, 41, 1),
-        CrossEntropyGradCase(3, 41, 1), SquaredNormCase(123), EmbeddingGradCase(3, 7, 41, false),
-        RopeCase(3, {1, 1, 34}, false)}) {
+  for (const KernelCase& c : numbers) {
     // The last column of the logits is padding.
     for (int64_t at : {int64_t{0}, c.inputs[0].shape.num_elements() - 2}) {
       cases.push_back(c);

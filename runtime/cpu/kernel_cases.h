@@ -74,10 +74,10 @@ KernelCase PermuteRowsCase(int64_t t, int64_t d, int64_t k, bool drops = false);
 KernelCase PermuteRowsGradCase(int64_t t, int64_t d, int64_t k, bool drops = false);
 KernelCase CombineRowsCase(int64_t t, int64_t d, int64_t k, bool drops = false);
 KernelCase CombineRowsGradCase(int64_t t, int64_t d, int64_t k, bool drops = false);
-// Rows of four experts, the second and the last of which have none.
-KernelCase GroupedLinearCase(int64_t rows, int64_t n, int64_t k);
-KernelCase GroupedLinearInputGradCase(int64_t rows, int64_t n, int64_t k);
-KernelCase GroupedLinearWeightGradCase(int64_t rows, int64_t n, int64_t k);
+// Rows of four experts, the second and the last of which have none, or of many.
+KernelCase GroupedLinearCase(int64_t rows, int64_t n, int64_t k, int64_t experts = 4);
+KernelCase GroupedLinearInputGradCase(int64_t rows, int64_t n, int64_t k, int64_t experts = 4);
+KernelCase GroupedLinearWeightGradCase(int64_t rows, int64_t n, int64_t k, int64_t experts = 4);
 KernelCase SquaredNormCase(int64_t n);
 KernelCase StepFactorsCase(double squared_norm);
 KernelCase AdamWCase(int64_t n, bool apply);
@@ -85,8 +85,9 @@ KernelCase AdamWCase(int64_t n, bool apply);
 // `exact`: the new values have few enough digits that every backend has the same before it rounds.
 KernelCase RoundedAdamWCase(int64_t n, bool exact);
 
-// Those of mixture of experts.
+// Those of mixture of experts, and those of them that CasesWithANaN takes.
 std::vector<KernelCase> ExpertKernelCases();
+std::vector<KernelCase> ExpertCasesForANaN();
 // Those of key heads that ranks share.
 std::vector<KernelCase> SharedHeadKernelCases();
 // All of them, operands rounded (RoundOperands).

@@ -20,16 +20,16 @@ GPU_FN int64_t TokenOfWarp() {
   return static_cast<int64_t>(blockIdx.x) * kTokens + WarpId();
 }
 
-// A logit and its expert as one number: the larger logit has the larger number, and among equal ones the
-// lower expert. A NaN is larger than all, so that it is chosen and reaches the weights.
+// A logit and its expert as one number, less than 2^64 - 1: the larger logit has the larger number, and among
+// equal ones the lower expert. A NaN is larger than all, so that it is chosen and reaches the weights.
 GPU_FN uint64_t RankOf(float logit, int expert) {
   const uint32_t bits = __float_as_uint(logit + 0.0f);  // -0 becomes 0
   uint32_t ascending = (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
   if (logit != logit) ascending = 0xffffffffu;
-  return static_cast<uint64_t>(ascending) << 32 | (0xffffffffu - static_cast<uint32_t>(expert));
+  return static_cast<uint64_t>(ascending) << 32 | (0xfffffffeu - static_cast<uint32_t>(expert));
 }
 GPU_FN int ExpertOf(uint64_t rank) {
-  return static_cast<int>(0xffffffffu - static_cast<uint32_t>(rank));
+  return static_cast<int>(0xfffffffeu - static_cast<uint32_t>(rank));
 }
 
 template <typename T>

@@ -26,6 +26,11 @@ double LogSumExp(const T* row, int64_t cols) {
   return largest + std::log(sum);
 }
 
+// A NaN is the largest, so that it is chosen and reaches the weights.
+bool IsLarger(double a, double b) {
+  return a > b || (std::isnan(a) && !std::isnan(b));
+}
+
 template <typename T>
 void RouterOf(const KernelArguments& a) {
   const int64_t rows = a.inputs[0].shape[0], cols = a.inputs[0].shape[1], k = a.outputs[0].shape[1];
@@ -38,7 +43,7 @@ void RouterOf(const KernelArguments& a) {
       int32_t best = -1;
       for (int32_t e = 0; e < cols; ++e) {
         if (std::find(experts, experts + j, e) != experts + j) continue;
-        if (best < 0 || Get(row, e) > Get(row, best)) best = e;
+        if (best < 0 || IsLarger(Get(row, e), Get(row, best))) best = e;
       }
       experts[j] = best;
     }
