@@ -26,7 +26,7 @@ struct GenerateFlags {
 
 // The configuration that the checkpoint's run was started with, for one rank.
 absl::StatusOr<Config> ConfigOf(const CheckpointReader& checkpoint) {
-  const std::string overrides[] = {"mesh.pp=1", "mesh.dp=1", "mesh.cp=1", "mesh.tp=1"};
+  const std::string overrides[] = {"mesh.pp=1", "mesh.dp=1", "mesh.cp=1", "mesh.tp=1", "mesh.ep=1"};
   return ParseConfig(checkpoint.state().config, absl::StrCat(checkpoint.directory(), "/MANIFEST (config)"),
                      overrides);
 }

@@ -103,7 +103,7 @@ std::unique_ptr<Device> MakeCpuDevice() {
 
 MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::string>& overrides,
                            int num_steps, const ThreadOptions& options, const MakeDevice& make_device,
-                           const WrapWorld& wrap_world) {
+                           const WrapWorld& wrap_world, const AtEnd& at_end) {
   const Config config = TestConfig(recipe, overrides);
   const AxisSizes sizes = MeshSizes(config);
   MeshRunResult result;
@@ -143,6 +143,7 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
       dropped_choices.push_back(r.dropped_choices);
     }
     trainer.store().FetchToHost();
+    if (at_end) at_end(trainer, world);
     std::lock_guard<std::mutex> lock(mutex);
     if (num_steps > 1) result.allocations_in_steps += device.num_allocations() - allocations;
     Collect(trainer.store(), &ParameterStore::owned_gradients, result.gradients);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "configs/config.pb.h"
+#include "launch/trainer.h"
 #include "parallel/thread_communicator.h"
 #include "runtime/device.h"
 
@@ -36,10 +37,12 @@ struct MeshRunResult {
 using MakeDevice = std::function<std::unique_ptr<Device>()>;
 std::unique_ptr<Device> MakeCpuDevice();
 using WrapWorld = std::function<std::unique_ptr<Communicator>(Communicator& world, Device& device)>;
+// `at_end`, if given, is called by each rank after the last step.
+using AtEnd = std::function<void(Trainer& trainer, Communicator& world)>;
 MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::string>& overrides,
                            int num_steps, const ThreadOptions& options = {},
                            const MakeDevice& make_device = MakeCpuDevice,
-                           const WrapWorld& wrap_world = nullptr);
+                           const WrapWorld& wrap_world = nullptr, const AtEnd& at_end = nullptr);
 
 // Resolves a recipe for the number of ranks that its mesh asks for. Aborts on an invalid one.
 Config TestConfig(const std::string& recipe, const std::vector<std::string>& overrides);

@@ -54,7 +54,7 @@ mesh_case() {  # RECIPE SETTINGS DP TP PP [--set ...]
   local recipe=$1 dp=$2 tp=$3 pp=$4
   shift 4
   # A directory of its own: a run that is there is resumed, not repeated.
-  local run="$recipe-$dp-$tp-$pp-$passed-$failed"
+  run="$recipe-$dp-$tp-$pp-$passed-$failed"
   local cp=1
   [[ "$*" =~ mesh\.cp=([0-9]+) ]] && cp=${BASH_REMATCH[1]}
   train "$run" "$recipe" $((dp * cp * tp * pp)) --set "mesh.dp=$dp" --set "mesh.tp=$tp" --set "mesh.pp=$pp" \
@@ -113,6 +113,7 @@ fi
 check "mixtral dp=2 tp=2 pp=2, double" mesh_case tiny_mixtral 2 2 2 "${mixtral[@]}"
 check "mixtral tp=4, sequence parallel, double" mesh_case tiny_mixtral 1 4 1 "${mixtral[@]}" --set parallel.sequence_parallel=true
 check "mixtral dp=4 ep=2 pp=2, double" mesh_case tiny_mixtral 4 1 2 "${mixtral[@]}" --set mesh.ep=2
+experts=$run
 check "mixtral cp=2 tp=2, all to all, double" mesh_case tiny_mixtral 1 2 1 "${mixtral[@]}" "${all_to_all[@]}" --set mesh.cp=2
 check "mixtral cp=2 tp=2, ring, sequence parallel, double" mesh_case tiny_mixtral 1 2 1 "${mixtral[@]}" --set mesh.cp=2 --set parallel.sequence_parallel=true
 check "mixtral dp=4, full recompute, double" mesh_case tiny_mixtral 4 1 1 "${mixtral[@]}" --set parallel.recompute=full
@@ -163,6 +164,21 @@ limited_experts() {
     grep -qE 'loss [0-9.]+  dropped [0-9.]+%  norm' "$work/limited.log"
 }
 check "mixtral dp=2 cp=2 tp=2 ep=4, ring, drops what one rank drops" limited_experts
+
+# Of runs that ended on a mesh: the same tensors by name, type and shape, and the same text.
+same_checkpoint() {  # RUN REFERENCE
+  local run
+  for run in "$1" "$2"; do
+    "$trireme" inspect "$work/$run" | grep -E ' (model|lm_head)[.]' | sed 's/  digest .*//' | sort >"$work/$run.tensors" &&
+      "$trireme" generate --checkpoint "$work/$run" --prompt "Licen" --tokens 40 --temperature 1 >"$work/$run.text" || return 1
+  done
+  cmp "$work/$1.tensors" "$work/$2.tensors" && cmp "$work/$1.text" "$work/$2.text" && [[ -s "$work/$1.tensors" ]]
+}
+shared_key_heads() {
+  train shared_key_heads tiny_llama 4 --set model.num_key_value_heads=2 --set mesh.tp=4 && same_checkpoint shared_key_heads moving_key_heads-reference
+}
+check "a checkpoint of ep 2 is one rank's" same_checkpoint "$experts" tiny_mixtral-reference
+check "a checkpoint of four ranks that share two key heads is one rank's" shared_key_heads
 
 # The same mesh twice: the same bits.
 same_bits() {
