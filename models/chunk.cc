@@ -7,6 +7,7 @@
 #include "runtime/ops/linear.h"
 #include "runtime/passes/expand.h"
 #include "runtime/passes/expand_ring.h"
+#include "runtime/passes/fuse.h"
 #include "runtime/passes/split_backward.h"
 
 namespace trireme {
@@ -93,8 +94,9 @@ std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec) 
   if (spec.purpose == ChunkSpec::Purpose::kTrain) {
     Differentiate(recorder);
     RecomputePass(*program, spec.recompute);
-    if (spec.splits_backward) SplitBackward(*program);
   }
+  FusePass(*program);
+  if (spec.splits_backward && spec.purpose == ChunkSpec::Purpose::kTrain) SplitBackward(*program);
   ExpandRingAttention(recorder);
   ExpandCrossEntropy(recorder);
   return program;

@@ -29,6 +29,7 @@
 #include "runtime/ops/shared_heads.h"
 #include "runtime/passes/expand.h"
 #include "runtime/passes/expand_ring.h"
+#include "runtime/passes/fuse.h"
 #include "runtime/program_test_util.h"
 
 namespace trireme {
@@ -244,6 +245,13 @@ const std::vector<GradientCase>& Cases() {
          const Tensor h = x + Gelu(x);
          return h + Linear(RmsNorm(h, r.P("gain", {4}), 1e-5), r.P("w", {4, 4}));
        }},
+      {"ResidualOfLayerNorms", 1,
+       [](Recording& r) {
+         const Tensor x = r.X({3, 4});
+         const Tensor h = x + Gelu(x);
+         const Tensor norm = LayerNorm(h, r.P("gain", {4}), r.P("bias", {4}), 1e-5);
+         return h + Linear(norm, r.P("w", {4, 4}));
+       }},
       {"TheSameValueTwice", 1,
        [](Recording& r) {
          const Tensor x = Gelu(r.X({3, 4}));
@@ -326,6 +334,30 @@ TEST_P(AutogradTest, GradientsMatchDifferences) {
   ExpectGradientsMatchDifferences(run);
   EXPECT_THAT(MemoryViolations(r.program(), run.memory(), CpuDevice(1, KernelChoice::kPlain)),
               testing::IsEmpty());
+}
+
+// What the fuse pass makes of an addition and a norm has the gradient that they have.
+TEST(AutogradOfFusedOpsTest, GradientsMatchDifferences) {
+  std::set<OpKind> seen;
+  for (const GradientCase& c : Cases()) {
+    if (!std::string(c.name).starts_with("Residual")) continue;
+    SCOPED_TRACE(c.name);
+    Recording r;
+    r.program().stage_output = c.record(r).id();
+    Differentiate(r.recorder());
+    FusePass(r.program());
+    for (const Segment& segment : r.program().segments) {
+      for (const Op& op : segment.ops) seen.insert(op.kind);
+    }
+    ProgramRun run(r.program(), {.num_micro_batches = kMicroBatches});
+    ExpectGradientsMatchDifferences(run);
+    EXPECT_THAT(MemoryViolations(r.program(), run.memory(), CpuDevice(1, KernelChoice::kPlain)),
+                testing::IsEmpty());
+  }
+  for (OpKind kind :
+       {OpKind::kAddRmsNorm, OpKind::kAddRmsNormGrad, OpKind::kAddLayerNorm, OpKind::kAddLayerNormGrad}) {
+    EXPECT_TRUE(seen.contains(kind)) << Name(kind);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(OfEveryOp, AutogradTest, testing::ValuesIn(Cases()),

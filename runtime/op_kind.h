@@ -26,9 +26,13 @@ enum class OpKind : uint8_t {
   // ops/rms_norm.h
   kRmsNorm,
   kRmsNormGrad,
+  kAddRmsNorm,
+  kAddRmsNormGrad,
   // ops/layer_norm.h
   kLayerNorm,
   kLayerNormGrad,
+  kAddLayerNorm,
+  kAddLayerNormGrad,
   // ops/rope.h
   kRope,
   // ops/attention.h

@@ -44,8 +44,12 @@ Table MakeTable() {
   at(OpKind::kDropout) = {.name = "Dropout", .gradient = DropoutGradient, .cheap = true, .overwrites = 0};
   at(OpKind::kRmsNorm) = {.name = "RmsNorm", .gradient = RmsNormGradient, .cheap = true};
   at(OpKind::kRmsNormGrad) = {.name = "RmsNormGrad", .overwrites = 0, .accumulates = 0b10};
+  at(OpKind::kAddRmsNorm) = {.name = "AddRmsNorm", .overwrites = 0};
+  at(OpKind::kAddRmsNormGrad) = {.name = "AddRmsNormGrad", .overwrites = 4, .accumulates = 0b10};
   at(OpKind::kLayerNorm) = {.name = "LayerNorm", .gradient = LayerNormGradient, .cheap = true};
   at(OpKind::kLayerNormGrad) = {.name = "LayerNormGrad", .overwrites = 0, .accumulates = 0b110};
+  at(OpKind::kAddLayerNorm) = {.name = "AddLayerNorm", .overwrites = 0};
+  at(OpKind::kAddLayerNormGrad) = {.name = "AddLayerNormGrad", .overwrites = 4, .accumulates = 0b110};
   at(OpKind::kRope) = {.name = "Rope", .gradient = RopeGradient, .overwrites = 0};
   at(OpKind::kAttention) = {.name = "Attention", .gradient = AttentionGradient};
   at(OpKind::kAttentionGrad) = {.name = "AttentionGrad"};

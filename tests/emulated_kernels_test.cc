@@ -111,6 +111,18 @@ TEST(EmulatedKernelsTest, PassOnANaN) {
   }
 }
 
+// Sums that bf16 has to round: the norm sees what is stored. Rows in registers and wider ones.
+TEST(EmulatedKernelsTest, AnAdditionAndItsNormHaveTheBitsOfBothApart) {
+  for (const int64_t cols : {129, 16400}) {
+    for (KernelCase c : {AddRmsNormCase(3, cols), AddLayerNormCase(3, cols)}) {
+      c.inputs[0] = RandomOperand(Role::kCompute, {3, cols}, 21);
+      for (DType compute : kComputeTypes) {
+        ExpectSameBitsAsApart(c, CudaKernel, {.compute = compute, .device = KernelDevice()});
+      }
+    }
+  }
+}
+
 TEST(EmulatedKernelsTest, AdamWRoundsAsTheDefinitionDoes) {
   for (int64_t n : {1, 17, 40000}) {
     const KernelCase c = RoundedAdamWCase(n, true);

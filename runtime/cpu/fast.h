@@ -23,10 +23,14 @@ void SwiGluGradFast(const KernelArguments& a);
 void DropoutFast(const KernelArguments& a);
 
 void RmsNormFast(const KernelArguments& a);
+void AddRmsNormFast(const KernelArguments& a);
+// Of the norm alone, and with the addition of the stream's gradient.
 void RmsNormGradFast(const KernelArguments& a);
 int64_t RmsNormGradFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                       absl::Span<const View> outputs, int num_threads);
 void LayerNormFast(const KernelArguments& a);
+void AddLayerNormFast(const KernelArguments& a);
+// Of the norm alone, and with the addition of the stream's gradient.
 void LayerNormGradFast(const KernelArguments& a);
 int64_t LayerNormGradFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                         absl::Span<const View> outputs, int num_threads);

@@ -111,38 +111,6 @@ KernelCase DropoutCase(int64_t t, int64_t d) {
       {RandomOperand(Role::kCompute, {t, d}, 1), {Role::kI64, {t}, index}}, {{Role::kCompute, {t, d}}});
 }
 
-KernelCase RmsNormCase(int64_t t, int64_t d) {
-  return NewCase(OpKind::kRmsNorm, {{"eps", 1e-5}},
-                 {RandomOperand(Role::kCompute, {t, d}, 1), RandomOperand(Role::kWide, {d}, 2)},
-                 {{Role::kCompute, {t, d}}, {Role::kWide, {t}}});
-}
-
-KernelCase RmsNormGradCase(int64_t t, int64_t d) {
-  const KernelCase forward = RmsNormCase(t, d);
-  return NewCase(
-      OpKind::kRmsNormGrad, forward.attributes,
-      {RandomOperand(Role::kCompute, {t, d}, 3), forward.inputs[0], forward.inputs[1], Saved(forward, 1)},
-      {{Role::kCompute, {t, d}}, {Role::kWide, {d}}});
-}
-
-KernelCase LayerNormCase(int64_t t, int64_t d) {
-  KernelCase c = NewCase(OpKind::kLayerNorm, {{"eps", 1e-5}},
-                         {RandomOperand(Role::kCompute, {t, d}, 1), RandomOperand(Role::kWide, {d}, 2),
-                          RandomOperand(Role::kWide, {d}, 3)},
-                         {{Role::kCompute, {t, d}}, {Role::kWide, {t, 2}}});
-  // A mean that is large beside the deviation.
-  for (double& v : c.inputs[0].values) v += 10;
-  return c;
-}
-
-KernelCase LayerNormGradCase(int64_t t, int64_t d) {
-  const KernelCase forward = LayerNormCase(t, d);
-  return NewCase(
-      OpKind::kLayerNormGrad, forward.attributes,
-      {RandomOperand(Role::kCompute, {t, d}, 4), forward.inputs[0], forward.inputs[1], Saved(forward, 1)},
-      {{Role::kCompute, {t, d}}, {Role::kWide, {d}}, {Role::kWide, {d}}});
-}
-
 KernelCase RopeCase(int64_t t, HeadShape heads, bool inverse) {
   // Two sequences, one that begins late, and a jump.
   std::vector<double> positions(t);
@@ -336,9 +304,13 @@ void AddRowCases(std::vector<KernelCase>* cases) {
   for (const auto& [t, d] : sizes) {
     for (KernelCase (*make)(int64_t, int64_t) :
          {ColumnSumCase, AddCase, GeluCase, GeluGradCase, SwiGluCase, SwiGluGradCase, DropoutCase,
-          RmsNormCase, RmsNormGradCase, LayerNormCase, LayerNormGradCase}) {
+          RmsNormCase, RmsNormGradCase, LayerNormCase, LayerNormGradCase, AddRmsNormCase, AddRmsNormGradCase,
+          AddLayerNormCase, AddLayerNormGradCase}) {
       // Of one column a norm leaves nothing but rounding errors.
-      if (d == 1 && (make == RmsNormGradCase || make == LayerNormCase || make == LayerNormGradCase)) continue;
+      if (d == 1 && (make == RmsNormGradCase || make == LayerNormCase || make == LayerNormGradCase ||
+                     make == AddLayerNormCase || make == AddLayerNormGradCase)) {
+        continue;
+      }
       cases->push_back(make(t, d));
     }
     for (int ranks : {1, 2}) {
@@ -431,11 +403,12 @@ std::vector<KernelCase> WideKernelCases() {
   std::vector<KernelCase> cases;
   // More rows than a persistent grid takes at a time, and rows wider than the registers of a block: those of
   // f32, those of bf16, in backward and in forward, whole vectors and not.
-  const std::vector<std::pair<int64_t, int64_t>> sizes = {{2200, 24}, {133, 4104}, {3, 8200},
-                                                          {3, 8203},  {2, 16392},  {2, 16397}};
+  const std::vector<std::pair<int64_t, int64_t>> sizes = {{2200, 24},  {133, 4104}, {3, 8200},
+                                                          {3, 8203}, {2, 16392},  {2, 16397}};
   for (const auto& [t, d] : sizes) {
     for (KernelCase (*make)(int64_t, int64_t) :
-         {RmsNormCase, RmsNormGradCase, LayerNormCase, LayerNormGradCase}) {
+         {RmsNormCase, RmsNormGradCase, LayerNormCase, LayerNormGradCase, AddRmsNormCase, AddRmsNormGradCase,
+          AddLayerNormCase, AddLayerNormGradCase}) {
       cases.push_back(make(t, d));
     }
   }
@@ -458,6 +431,10 @@ std::vector<KernelCase> CasesWithANaN() {
                                      RmsNormGradCase(3, 41),
                                      LayerNormCase(3, 41),
                                      LayerNormGradCase(3, 41),
+                                     AddRmsNormCase(3, 41),
+                                     AddRmsNormGradCase(3, 41),
+                                     AddLayerNormCase(3, 41),
+                                     AddLayerNormGradCase(3, 41),
                                      AddCase(3, 41),
                                      CastCase(Role::kWide, Role::kCompute, 123),
                                      ColumnSumCase(3, 41),

@@ -29,6 +29,11 @@ KernelCase RmsNormCase(int64_t t, int64_t d);
 KernelCase RmsNormGradCase(int64_t t, int64_t d);
 KernelCase LayerNormCase(int64_t t, int64_t d);
 KernelCase LayerNormGradCase(int64_t t, int64_t d);
+// The norms' with a residual addition in front, and their gradients with the stream's.
+KernelCase AddRmsNormCase(int64_t t, int64_t d);
+KernelCase AddRmsNormGradCase(int64_t t, int64_t d);
+KernelCase AddLayerNormCase(int64_t t, int64_t d);
+KernelCase AddLayerNormGradCase(int64_t t, int64_t d);
 KernelCase RopeCase(int64_t t, HeadShape heads, bool inverse);
 // Two sequences, the second of which sees no more than 5 keys.
 KernelCase AttentionCase(int64_t t, HeadShape heads);

@@ -199,6 +199,24 @@ void ExpectAddsToParameterGradientsOnly(const KernelCase& c, const KernelEntry& 
   }
 }
 
+void ExpectSameBitsAsApart(const KernelCase& c, const KernelEntry& (*kernel)(OpKind),
+                           const RunOptions& options) {
+  const std::vector<TestTensor> fused = RunCase(kernel(c.kind), c, options);
+  const Shape shape = c.inputs[0].shape;
+  const KernelCase add = NewCase(OpKind::kAdd, {}, {c.inputs[0], c.inputs[1]}, {{Role::kCompute, shape}});
+  const TestTensor sum = std::move(RunCase(kernel(OpKind::kAdd), add, options)[0]);
+  EXPECT_TRUE(fused[0].SameBits(sum)) << c.name << " in " << Name(options.compute);
+  std::vector<Operand> inputs = {{Role::kCompute, shape, sum.Doubles()}};
+  inputs.insert(inputs.end(), c.inputs.begin() + 2, c.inputs.end());
+  const OpKind kind = c.kind == OpKind::kAddRmsNorm ? OpKind::kRmsNorm : OpKind::kLayerNorm;
+  const KernelCase norm = NewCase(kind, c.attributes, inputs, {c.outputs[1], c.outputs[2]});
+  const std::vector<TestTensor> apart = RunCase(kernel(kind), norm, options);
+  for (size_t i = 0; i < apart.size(); ++i) {
+    EXPECT_TRUE(fused[i + 1].SameBits(apart[i]))
+        << c.name << ", output " << i + 1 << " in " << Name(options.compute);
+  }
+}
+
 void ExpectGivesANaN(const KernelCase& c, const KernelEntry& entry, const RunOptions& options) {
   int count = 0;
   for (const TestTensor& output : RunCase(entry, c, options)) {

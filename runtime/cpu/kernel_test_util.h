@@ -88,6 +88,10 @@ void ExpectSameBits(const KernelCase& c, const KernelEntry& entry, const RunOpti
 // With `accumulate` set, what the op table calls parameter gradients is added to, and the other results are
 // not.
 void ExpectAddsToParameterGradientsOnly(const KernelCase& c, const KernelEntry& entry, RunOptions options);
+// The fused op of a case (AddRmsNormCase, AddLayerNormCase) gives the bits of the addition and the norm that
+// it stands for. `kernel`: the backend's table.
+void ExpectSameBitsAsApart(const KernelCase& c, const KernelEntry& (*kernel)(OpKind),
+                           const RunOptions& options);
 // Some result holds a NaN.
 void ExpectGivesANaN(const KernelCase& c, const KernelEntry& entry, const RunOptions& options);
 

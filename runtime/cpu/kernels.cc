@@ -44,8 +44,12 @@ KernelTable MakePlainTable() {
   table[OpKind::kDropout] = {DropoutPlain};
   table[OpKind::kRmsNorm] = {RmsNormPlain};
   table[OpKind::kRmsNormGrad] = {RmsNormGradPlain};
+  table[OpKind::kAddRmsNorm] = {AddRmsNormPlain};
+  table[OpKind::kAddRmsNormGrad] = {RmsNormGradPlain};
   table[OpKind::kLayerNorm] = {LayerNormPlain};
   table[OpKind::kLayerNormGrad] = {LayerNormGradPlain};
+  table[OpKind::kAddLayerNorm] = {AddLayerNormPlain};
+  table[OpKind::kAddLayerNormGrad] = {LayerNormGradPlain};
   table[OpKind::kRope] = {RopePlain};
   table[OpKind::kAttention] = {AttentionPlain, AttentionPlainWorkspaceBytes};
   table[OpKind::kAttentionGrad] = {AttentionGradPlain, AttentionGradPlainWorkspaceBytes};
@@ -135,9 +139,13 @@ KernelTable MakeFastTable() {
   table[OpKind::kDropout] = Either<DropoutFast, DropoutPlain>();
   table[OpKind::kRmsNorm] = Either<RmsNormFast, RmsNormPlain>();
   table[OpKind::kRmsNormGrad] = Either<RmsNormGradFast, RmsNormGradPlain, RmsNormGradFastWorkspaceBytes>();
+  table[OpKind::kAddRmsNorm] = Either<AddRmsNormFast, AddRmsNormPlain>();
+  table[OpKind::kAddRmsNormGrad] = table[OpKind::kRmsNormGrad];
   table[OpKind::kLayerNorm] = Either<LayerNormFast, LayerNormPlain>();
   table[OpKind::kLayerNormGrad] =
       Either<LayerNormGradFast, LayerNormGradPlain, LayerNormGradFastWorkspaceBytes>();
+  table[OpKind::kAddLayerNorm] = Either<AddLayerNormFast, AddLayerNormPlain>();
+  table[OpKind::kAddLayerNormGrad] = table[OpKind::kLayerNormGrad];
   table[OpKind::kRope] = Either<RopeFast, RopePlain, RopeFastWorkspaceBytes>();
   table[OpKind::kAttention] =
       Either<AttentionFast, AttentionPlain, AttentionFastWorkspaceBytes, AttentionPlainWorkspaceBytes>();

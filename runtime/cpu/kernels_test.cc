@@ -164,6 +164,14 @@ TEST(FastKernelsTest, CastRoundsEveryKindOfNumberAsBf16Does) {
   }
 }
 
+// Sums that bf16 has to round: the norm sees what is stored.
+TEST(FastKernelsTest, AnAdditionAndItsNormHaveTheBitsOfBothApart) {
+  for (KernelCase c : {AddRmsNormCase(7, 129), AddLayerNormCase(7, 129)}) {
+    c.inputs[0] = RandomOperand(Role::kCompute, {7, 129}, 21);
+    for (DType compute : kComputeTypes) ExpectSameBitsAsApart(c, FastKernel, {.compute = compute});
+  }
+}
+
 TEST(FastKernelsTest, AdamWRoundsAsTheDefinitionDoes) {
   for (int64_t n : {1, 17, 40000}) {
     const KernelCase c = RoundedAdamWCase(n, true);

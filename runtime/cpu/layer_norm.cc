@@ -12,6 +12,7 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h, in this order.
 #include "hwy/highway.h"
+#include "runtime/cpu/added_rows-inl.h"
 #include "runtime/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -81,6 +82,23 @@ HWY_INLINE GradSums AddGradSums(const T* dy, const T* x, const float* gain, VF32
   return {hn::GetLane(hn::SumOfLanes(d, scaled_sum)), hn::GetLane(hn::SumOfLanes(d, dot_sum))};
 }
 
+// y of one row, and its mean and r, from the sum of its elements.
+template <typename T>
+HWY_INLINE void NormalizeRow(const T* x, float sum, const float* gain, const float* bias, int64_t cols,
+                             double eps, T* y, float* statistics) {
+  const float mean = sum / static_cast<float>(cols);
+  const VF32 m = hn::Set(F32(), mean);
+  // Centred before it is squared: the difference of two large sums would cancel.
+  const float variance = CentredSquares(x, cols, m) / static_cast<float>(cols);
+  const auto inverse = static_cast<float>(1 / std::sqrt(variance + eps));
+  statistics[0] = mean;
+  statistics[1] = inverse;
+  const VF32 r = hn::Set(F32(), inverse);
+  const auto normalize = [m, r](VF32 v, VF32 g, VF32 b)
+                             HWY_ATTR { return hn::MulAdd(hn::Mul(hn::Sub(v, m), r), g, b); };
+  Map(cols, normalize, y, x, gain, bias);
+}
+
 void LayerNormRows(const KernelArguments& a, int64_t begin, int64_t end) {
   ForFastFloat(a.outputs[0].dtype, [&](auto type) HWY_ATTR {
     using T = decltype(type);
@@ -88,26 +106,36 @@ void LayerNormRows(const KernelArguments& a, int64_t begin, int64_t end) {
     const float* gain = a.inputs[1].as<float>();
     const float* bias = a.inputs[2].as<float>();
     const double eps = a.op.attributes.Float("eps");
-    const auto same = [](VF32 x) HWY_ATTR { return x; };
+    const auto same = [](VF32 v) HWY_ATTR { return v; };
     for (int64_t t = begin; t < end; ++t) {
       const T* x = a.inputs[0].as<T>() + t * cols;
-      const float mean = Sum(cols, same, x) / static_cast<float>(cols);
-      const VF32 m = hn::Set(F32(), mean);
-      // Centred before it is squared: the difference of two large sums would cancel.
-      const float variance = CentredSquares(x, cols, m) / static_cast<float>(cols);
-      const auto inverse = static_cast<float>(1 / std::sqrt(variance + eps));
-      a.outputs[1].as<float>()[2 * t] = mean;
-      a.outputs[1].as<float>()[2 * t + 1] = inverse;
-      const VF32 r = hn::Set(F32(), inverse);
-      const auto normalize = [m, r](VF32 v, VF32 g, VF32 b)
-                                 HWY_ATTR { return hn::MulAdd(hn::Mul(hn::Sub(v, m), r), g, b); };
-      Map(cols, normalize, a.outputs[0].as<T>() + t * cols, x, gain, bias);
+      NormalizeRow(x, Sum(cols, same, x), gain, bias, cols, eps, a.outputs[0].as<T>() + t * cols,
+                   a.outputs[1].as<float>() + 2 * t);
     }
   });
 }
 
-// dx = r (s - mean(s) - n mean(s n)) with s = dy gain and n = (x - mean) r; the rows' parts of dgain and
-// dbias go into their partial rows.
+// A row's sum is still in the first-level cache when it is normalised.
+void AddLayerNormRows(const KernelArguments& a, int64_t begin, int64_t end) {
+  ForFastFloat(a.outputs[0].dtype, [&](auto type) HWY_ATTR {
+    using T = decltype(type);
+    const int64_t cols = a.inputs[0].shape.cols();
+    const float* gain = a.inputs[2].as<float>();
+    const float* bias = a.inputs[3].as<float>();
+    const double eps = a.op.attributes.Float("eps");
+    const auto same = [](VF32 v) HWY_ATTR { return v; };
+    for (int64_t t = begin; t < end; ++t) {
+      T* x = a.outputs[0].as<T>() + t * cols;
+      const float sum =
+          AddAndSum(cols, same, x, a.inputs[0].as<T>() + t * cols, a.inputs[1].as<T>() + t * cols);
+      NormalizeRow(x, sum, gain, bias, cols, eps, a.outputs[1].as<T>() + t * cols,
+                   a.outputs[2].as<float>() + 2 * t);
+    }
+  });
+}
+
+// dx = r (s - mean(s) - n mean(s n)) with s = dy gain and n = (x - mean) r, plus the stream's gradient where
+// there is one; the rows' parts of dgain and dbias go into their partial rows.
 void LayerNormGradRows(const KernelArguments& a, int64_t begin, int64_t end) {
   ForFastFloat(a.outputs[0].dtype, [&](auto type) HWY_ATTR {
     using T = decltype(type);
@@ -129,7 +157,14 @@ void LayerNormGradRows(const KernelArguments& a, int64_t begin, int64_t end) {
         const VF32 n = hn::Mul(hn::Sub(v, m), r);
         return hn::Mul(r, hn::NegMulAdd(n, dot, hn::MulSub(u, g, mean)));
       };
-      Map(cols, grad, a.outputs[0].as<T>() + t * cols, dy, x, gain);
+      T* dx = a.outputs[0].as<T>() + t * cols;
+      if (a.inputs.size() > 4) {
+        const auto add = [grad](VF32 u, VF32 v, VF32 g, VF32 s)
+                             HWY_ATTR { return hn::Add(grad(u, v, g), s); };
+        Map(cols, add, dx, dy, x, gain, a.inputs[4].as<T>() + t * cols);
+      } else {
+        Map(cols, grad, dx, dy, x, gain);
+      }
     }
   });
 }
@@ -142,11 +177,17 @@ HWY_AFTER_NAMESPACE();
 namespace trireme {
 
 HWY_EXPORT(LayerNormRows);
+HWY_EXPORT(AddLayerNormRows);
 HWY_EXPORT(LayerNormGradRows);
 
 void LayerNormFast(const KernelArguments& a) {
   const Shape& shape = a.inputs[0].shape;
   ForRanges(a, shape.rows(), RowsPerRange(shape.cols()), HWY_DYNAMIC_DISPATCH(LayerNormRows));
+}
+
+void AddLayerNormFast(const KernelArguments& a) {
+  const Shape& shape = a.inputs[0].shape;
+  ForRanges(a, shape.rows(), RowsPerRange(shape.cols()), HWY_DYNAMIC_DISPATCH(AddLayerNormRows));
 }
 
 int64_t LayerNormGradFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,

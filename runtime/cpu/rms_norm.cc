@@ -11,27 +11,51 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h, in this order.
 #include "hwy/highway.h"
+#include "runtime/cpu/added_rows-inl.h"
 #include "runtime/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace trireme {
 namespace HWY_NAMESPACE {
 
+// y = x r gain for one row, from its sum of squares; returns r.
+template <typename T>
+HWY_INLINE float NormRow(const T* x, float squares, const float* gain, int64_t cols, double eps, T* y) {
+  const double mean = static_cast<double>(squares) / static_cast<double>(cols);
+  const auto inverse = static_cast<float>(1 / std::sqrt(mean + eps));
+  const VF32 r = hn::Set(F32(), inverse);
+  const auto scale = [r](VF32 v, VF32 g) HWY_ATTR { return hn::Mul(hn::Mul(v, r), g); };
+  Map(cols, scale, y, x, gain);
+  return inverse;
+}
+
 void RmsNormRows(const KernelArguments& a, int64_t begin, int64_t end) {
   ForFastFloat(a.outputs[0].dtype, [&](auto type) HWY_ATTR {
     using T = decltype(type);
     const int64_t cols = a.inputs[0].shape.cols();
-    const float* gain = a.inputs[1].as<float>();
     const double eps = a.op.attributes.Float("eps");
-    const auto square = [](VF32 x) HWY_ATTR { return hn::Mul(x, x); };
+    const auto square = [](VF32 v) HWY_ATTR { return hn::Mul(v, v); };
     for (int64_t t = begin; t < end; ++t) {
       const T* x = a.inputs[0].as<T>() + t * cols;
-      const double mean = static_cast<double>(Sum(cols, square, x)) / static_cast<double>(cols);
-      const auto inverse = static_cast<float>(1 / std::sqrt(mean + eps));
-      a.outputs[1].as<float>()[t] = inverse;
-      const VF32 r = hn::Set(F32(), inverse);
-      const auto scale = [r](VF32 v, VF32 g) HWY_ATTR { return hn::Mul(hn::Mul(v, r), g); };
-      Map(cols, scale, a.outputs[0].as<T>() + t * cols, x, gain);
+      a.outputs[1].as<float>()[t] = NormRow(x, Sum(cols, square, x), a.inputs[1].as<float>(), cols, eps,
+                                            a.outputs[0].as<T>() + t * cols);
+    }
+  });
+}
+
+// A row's sum is still in the first-level cache when it is scaled.
+void AddRmsNormRows(const KernelArguments& a, int64_t begin, int64_t end) {
+  ForFastFloat(a.outputs[0].dtype, [&](auto type) HWY_ATTR {
+    using T = decltype(type);
+    const int64_t cols = a.inputs[0].shape.cols();
+    const double eps = a.op.attributes.Float("eps");
+    const auto square = [](VF32 v) HWY_ATTR { return hn::Mul(v, v); };
+    for (int64_t t = begin; t < end; ++t) {
+      T* sum = a.outputs[0].as<T>() + t * cols;
+      const float squares =
+          AddAndSum(cols, square, sum, a.inputs[0].as<T>() + t * cols, a.inputs[1].as<T>() + t * cols);
+      a.outputs[2].as<float>()[t] =
+          NormRow(sum, squares, a.inputs[2].as<float>(), cols, eps, a.outputs[1].as<T>() + t * cols);
     }
   });
 }
@@ -49,7 +73,8 @@ HWY_INLINE float AddGainSums(const T* dy, const T* x, const float* gain, VF32 r,
   return hn::GetLane(hn::SumOfLanes(F32(), dot));
 }
 
-// dx = r (dy gain - x r^2 mean(dy gain x)); the rows' part of dgain goes into their partial row.
+// dx = r (dy gain - x r^2 mean(dy gain x)), plus the stream's gradient where there is one; the rows' part of
+// dgain goes into their partial row.
 void RmsNormGradRows(const KernelArguments& a, int64_t begin, int64_t end) {
   ForFastFloat(a.outputs[0].dtype, [&](auto type) HWY_ATTR {
     using T = decltype(type);
@@ -66,7 +91,14 @@ void RmsNormGradRows(const KernelArguments& a, int64_t begin, int64_t end) {
       const VF32 mean = hn::Set(F32(), dot * inverse * inverse / static_cast<float>(cols));
       const auto grad = [r, mean](VF32 u, VF32 v, VF32 g)
                             HWY_ATTR { return hn::Mul(r, hn::NegMulAdd(v, mean, hn::Mul(u, g))); };
-      Map(cols, grad, a.outputs[0].as<T>() + t * cols, dy, x, gain);
+      T* dx = a.outputs[0].as<T>() + t * cols;
+      if (a.inputs.size() > 4) {
+        const auto add = [grad](VF32 u, VF32 v, VF32 g, VF32 s)
+                             HWY_ATTR { return hn::Add(grad(u, v, g), s); };
+        Map(cols, add, dx, dy, x, gain, a.inputs[4].as<T>() + t * cols);
+      } else {
+        Map(cols, grad, dx, dy, x, gain);
+      }
     }
   });
 }
@@ -79,11 +111,17 @@ HWY_AFTER_NAMESPACE();
 namespace trireme {
 
 HWY_EXPORT(RmsNormRows);
+HWY_EXPORT(AddRmsNormRows);
 HWY_EXPORT(RmsNormGradRows);
 
 void RmsNormFast(const KernelArguments& a) {
   const Shape& shape = a.inputs[0].shape;
   ForRanges(a, shape.rows(), RowsPerRange(shape.cols()), HWY_DYNAMIC_DISPATCH(RmsNormRows));
+}
+
+void AddRmsNormFast(const KernelArguments& a) {
+  const Shape& shape = a.inputs[0].shape;
+  ForRanges(a, shape.rows(), RowsPerRange(shape.cols()), HWY_DYNAMIC_DISPATCH(AddRmsNormRows));
 }
 
 int64_t RmsNormGradFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,

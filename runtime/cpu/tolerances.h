@@ -28,6 +28,8 @@ constexpr double Float32Tolerance(OpKind kind) {
       return 1.5e-7;  // one or two roundings of 2^-24 each
     case OpKind::kLayerNorm:
     case OpKind::kLayerNormGrad:
+    case OpKind::kAddLayerNorm:
+    case OpKind::kAddLayerNormGrad:
       return 1e-5;  // x - mean where the mean is ten deviations: the mean's rounding counts tenfold
     case OpKind::kLinear:
     case OpKind::kLinearInputGrad:

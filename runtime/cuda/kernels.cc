@@ -29,8 +29,12 @@ KernelTable MakeTable() {
   at(OpKind::kDropout) = {DropoutCuda};
   at(OpKind::kRmsNorm) = {RmsNormCuda};
   at(OpKind::kRmsNormGrad) = {RmsNormGradCuda, RmsNormGradCudaWorkspaceBytes};
+  at(OpKind::kAddRmsNorm) = {AddRmsNormCuda};
+  at(OpKind::kAddRmsNormGrad) = at(OpKind::kRmsNormGrad);
   at(OpKind::kLayerNorm) = {LayerNormCuda};
   at(OpKind::kLayerNormGrad) = {LayerNormGradCuda, LayerNormGradCudaWorkspaceBytes};
+  at(OpKind::kAddLayerNorm) = {AddLayerNormCuda};
+  at(OpKind::kAddLayerNormGrad) = at(OpKind::kLayerNormGrad);
   at(OpKind::kRope) = {RopeCuda};
   at(OpKind::kAttention) = {AttentionCuda, AttentionCudaWorkspaceBytes};
   at(OpKind::kAttentionGrad) = {AttentionGradCuda, AttentionGradCudaWorkspaceBytes};

@@ -44,12 +44,16 @@ void DropoutCuda(const KernelArguments& a);
 
 // rms_norm.cu
 void RmsNormCuda(const KernelArguments& a);
+void AddRmsNormCuda(const KernelArguments& a);
+// Of the norm alone, and with the addition of the stream's gradient.
 void RmsNormGradCuda(const KernelArguments& a);
 int64_t RmsNormGradCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                       absl::Span<const View> outputs, int num_threads);
 
 // layer_norm.cu
 void LayerNormCuda(const KernelArguments& a);
+void AddLayerNormCuda(const KernelArguments& a);
+// Of the norm alone, and with the addition of the stream's gradient.
 void LayerNormGradCuda(const KernelArguments& a);
 int64_t LayerNormGradCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
                                         absl::Span<const View> outputs, int num_threads);

@@ -1,7 +1,7 @@
 // Layer normalisation and its gradient. x, y, dy, dx [T, D] of s bytes; gain, bias, dgain, dbias [D] f32;
-// statistics [T, 2] f32 (mean, r). Floors: forward 2 s T D bytes, backward 3 s T D. Each has two branches:
-// rows that fit into the registers of a block are read once; wider ones again for every pass, then mostly
-// from the cache.
+// statistics [T, 2] f32 (mean, r). Floors: forward 2 s T D bytes, backward 3 s T D; with the residual
+// addition 4 s T D both. Each has two branches: rows that fit into the registers of a block are read once;
+// wider ones again for every pass, then mostly from the cache.
 #include "runtime/cuda/column_sums.h"
 #include "runtime/cuda/gpu.h"
 #include "runtime/cuda/launch.h"
@@ -53,8 +53,8 @@ GPU_FN Vec<T, N> Normalized(const Vec<T, N>& x, const Statistics& s, const Vec<f
 
 template <bool kAligned, typename T>
 GPU_KERNEL(kMaxGroupThreads)
-LayerNormKernel(int group_threads, int64_t rows, int64_t cols, float eps, const T* x, const float* gain,
-                const float* bias, T* y, float* statistics) {
+LayerNormKernel(int group_threads, int64_t rows, int64_t cols, float eps, Addition<T> add, const T* x,
+                const float* gain, const float* bias, T* y, float* statistics) {
   constexpr int N = kVectorSize<T>;
   const RowLane self(group_threads);
   const int64_t row = static_cast<int64_t>(blockIdx.x) * self.groups + self.group;
@@ -67,6 +67,7 @@ LayerNormKernel(int group_threads, int64_t rows, int64_t cols, float eps, const 
     const int64_t column = first + v * stride;
     held[v] = LoadPart<kAligned, N>(x + row * cols + column, end - column);
   }
+  add.template To<kAligned>(held, row * cols, first, stride, end);
   float sum = 0;
 #pragma unroll
   for (int v = 0; v < kForwardVectors; ++v) sum += SumOf(held[v]);
@@ -94,8 +95,8 @@ LayerNormKernel(int group_threads, int64_t rows, int64_t cols, float eps, const 
 // A block a row.
 template <bool kAligned, typename T>
 GPU_KERNEL(kWideThreads)
-WideLayerNormKernel(int64_t cols, float eps, const T* x, const float* gain, const float* bias, T* y,
-                    float* statistics) {
+WideLayerNormKernel(int64_t cols, float eps, Addition<T> add, const T* x, const float* gain,
+                    const float* bias, T* y, float* statistics) {
   constexpr int N = kVectorSize<T>;
   const int64_t row = blockIdx.x;
   const T* x_row = x + row * cols;
@@ -103,8 +104,12 @@ WideLayerNormKernel(int64_t cols, float eps, const T* x, const float* gain, cons
   float sum = 0;
 #pragma unroll 4
   for (int64_t column = first; column < cols; column += kWideThreads * N) {
-    sum += SumOf(LoadPart<kAligned, N>(x_row + column, cols - column));
+    Vec<T, N> part = LoadPart<kAligned, N>(x_row + column, cols - column);
+    add.template To<kAligned>(&part, row * cols + column, cols - column);
+    sum += SumOf(part);
   }
+  // What a thread wrote of the sum it reads again itself.
+  if (add.branch != nullptr) x_row = add.sum + row * cols;
   Statistics s;
   s.mean = BlockSum(sum) / static_cast<float>(cols);
   float squares = 0;
@@ -149,15 +154,15 @@ GPU_FN void AddSums(const Vec<T, N>& dy, const Vec<T, N>& x, const Vec<float, N>
   }
 }
 
-// dx = r (dy gain - mean(dy gain) - n mean(dy gain n)).
+// dx = r (dy gain - mean(dy gain) - n mean(dy gain n)) + dsum.
 template <typename T, int N>
 GPU_FN Vec<T, N> InputGrad(const Vec<T, N>& dy, const Vec<T, N>& x, const Vec<float, N>& gain,
-                           const Statistics& s, const RowMeans& means) {
+                           const Statistics& s, const RowMeans& means, const Vec<T, N>& dsum) {
   Vec<float, N> dx;
 #pragma unroll
   for (int i = 0; i < N; ++i) {
     const float normalized = (ToFloat(x[i]) - s.mean) * s.inverse;
-    dx[i] = s.inverse * (ToFloat(dy[i]) * gain[i] - means.scaled - normalized * means.dot);
+    dx[i] = s.inverse * (ToFloat(dy[i]) * gain[i] - means.scaled - normalized * means.dot) + ToFloat(dsum[i]);
   }
   return FromFloat<T>(dx);
 }
@@ -167,7 +172,7 @@ GPU_FN Vec<T, N> InputGrad(const Vec<T, N>& dy, const Vec<T, N>& x, const Vec<fl
 template <bool kAligned, typename T>
 GPU_KERNEL(kMaxGroupThreads)
 LayerNormGradKernel(int group_threads, int64_t rows, int64_t cols, const T* dy, const T* x, const float* gain,
-                    const float* statistics, T* dx, float* partials) {
+                    const float* statistics, const T* dsum, T* dx, float* partials) {
   constexpr int N = kVectorSize<T>;
   const RowLane self(group_threads);
   const int64_t first = self.lane * N;
@@ -203,7 +208,8 @@ LayerNormGradKernel(int group_threads, int64_t rows, int64_t cols, const T* dy, 
     for (int v = 0; v < kBackwardVectors; ++v) {
       const int64_t column = first + v * stride;
       const Vec<float, N> gains = LoadPart<kAligned, N>(gain + column, end - column);
-      StorePart<kAligned>(dx + row * cols + column, InputGrad(held.dy[v], held.x[v], gains, s, means),
+      const Vec<T, N> stream = LoadStream<kAligned, N>(dsum, row * cols + column, end - column);
+      StorePart<kAligned>(dx + row * cols + column, InputGrad(held.dy[v], held.x[v], gains, s, means, stream),
                           end - column);
     }
   }
@@ -215,7 +221,7 @@ LayerNormGradKernel(int group_threads, int64_t rows, int64_t cols, const T* dy, 
 template <bool kAligned, typename T>
 GPU_KERNEL(kWideThreads)
 WideLayerNormGradKernel(int64_t rows, int64_t cols, const T* dy, const T* x, const float* gain,
-                        const float* statistics, T* dx, float* partials) {
+                        const float* statistics, const T* dsum, T* dx, float* partials) {
   constexpr int N = kVectorSize<T>;
   const int64_t first = static_cast<int64_t>(threadIdx.x) * N;
   float* dgain_sums = partials + blockIdx.x * 2 * cols;
@@ -242,28 +248,30 @@ WideLayerNormGradKernel(int64_t rows, int64_t cols, const T* dy, const T* x, con
       const Vec<float, N> gains = LoadPart<kAligned, N>(gain + column, rest);
       const Vec<T, N> u = LoadPart<kAligned, N>(dy + row * cols + column, rest);
       const Vec<T, N> w = LoadPart<kAligned, N>(x + row * cols + column, rest);
-      StorePart<kAligned>(dx + row * cols + column, InputGrad(u, w, gains, s, means), rest);
+      const Vec<T, N> stream = LoadStream<kAligned, N>(dsum, row * cols + column, rest);
+      StorePart<kAligned>(dx + row * cols + column, InputGrad(u, w, gains, s, means, stream), rest);
     }
   }
 }
 
+// `first_input`, `first_output`: gain's and y's, which follow the addition's where there is one.
 template <bool kAligned, typename T>
-void LaunchLayerNorm(const KernelArguments& a) {
+void LaunchLayerNorm(const KernelArguments& a, Addition<T> add, int first_input, int first_output) {
   const int64_t rows = a.inputs[0].shape.rows();
   const int64_t cols = a.inputs[0].shape.cols();
   const auto eps = static_cast<float>(a.op.attributes.Float("eps"));
   const T* x = a.inputs[0].as<T>();
-  const float* gain = WideOf(a.inputs[1]);
-  const float* bias = WideOf(a.inputs[2]);
-  T* y = a.outputs[0].as<T>();
-  float* statistics = WideOf(a.outputs[1]);
+  const float* gain = WideOf(a.inputs[first_input]);
+  const float* bias = WideOf(a.inputs[first_input + 1]);
+  T* y = a.outputs[first_output].as<T>();
+  float* statistics = WideOf(a.outputs[first_output + 1]);
   constexpr int kElements = kForwardVectors * kVectorSize<T>;
   if (RowGroups::Fit(cols, kElements)) {
     const RowGroups groups(cols, kElements, kForwardThreads);
     GPU_LAUNCH((LayerNormKernel<kAligned, T>), GridOf(CeilDiv<int64_t>(rows, groups.groups)), groups.block(),
-               0, a.stream, groups.threads, rows, cols, eps, x, gain, bias, y, statistics);
+               0, a.stream, groups.threads, rows, cols, eps, add, x, gain, bias, y, statistics);
   } else {
-    GPU_LAUNCH((WideLayerNormKernel<kAligned, T>), GridOf(rows), kWideThreads, 0, a.stream, cols, eps, x,
+    GPU_LAUNCH((WideLayerNormKernel<kAligned, T>), GridOf(rows), kWideThreads, 0, a.stream, cols, eps, add, x,
                gain, bias, y, statistics);
   }
 }
@@ -276,16 +284,17 @@ void LaunchLayerNormGrad(const KernelArguments& a) {
   const T* x = a.inputs[1].as<T>();
   const float* gain = WideOf(a.inputs[2]);
   const float* statistics = WideOf(a.inputs[3]);
+  const T* dsum = a.inputs.size() > 4 ? a.inputs[4].as<T>() : nullptr;
   T* dx = a.outputs[0].as<T>();
   auto* partials = static_cast<float*>(a.workspace);
   const NormGradGrid grid(rows, cols, a.inputs[0].dtype);
   if (grid.in_registers) {
     GPU_LAUNCH((LayerNormGradKernel<kAligned, T>), GridOf(grid.blocks), grid.groups.block(),
-               grid.SharedBytes(1), a.stream, grid.groups.threads, rows, cols, dy, x, gain, statistics, dx,
-               partials);
+               grid.SharedBytes(1), a.stream, grid.groups.threads, rows, cols, dy, x, gain, statistics, dsum,
+               dx, partials);
   } else {
     GPU_LAUNCH((WideLayerNormGradKernel<kAligned, T>), GridOf(grid.blocks), kWideThreads, 0, a.stream, rows,
-               cols, dy, x, gain, statistics, dx, partials);
+               cols, dy, x, gain, statistics, dsum, dx, partials);
   }
   AddPartialSums(partials, grid.blocks, 2 * cols, cols, a.accumulate, WideOf(a.outputs[1]), a.stream);
   AddPartialSums(partials + cols, grid.blocks, 2 * cols, cols, a.accumulate, WideOf(a.outputs[2]), a.stream);
@@ -299,7 +308,19 @@ void LayerNormCuda(const KernelArguments& a) {
     const bool aligned = IsVectorAligned(a.inputs[0].as<T>(), a.inputs[0].shape.cols()) &&
                          IsVectorAligned(WideOf(a.inputs[1])) && IsVectorAligned(WideOf(a.inputs[2])) &&
                          IsVectorAligned(a.outputs[0].as<T>());
-    aligned ? LaunchLayerNorm<true, T>(a) : LaunchLayerNorm<false, T>(a);
+    aligned ? LaunchLayerNorm<true, T>(a, {}, 1, 0) : LaunchLayerNorm<false, T>(a, {}, 1, 0);
+  });
+}
+
+void AddLayerNormCuda(const KernelArguments& a) {
+  ForCudaFloat(a.inputs[0].dtype, [&](auto type) {
+    using T = decltype(type);
+    const Addition<T> add = {a.inputs[1].as<T>(), a.outputs[0].as<T>()};
+    const bool aligned = IsVectorAligned(a.inputs[0].as<T>(), a.inputs[0].shape.cols()) &&
+                         IsVectorAligned(add.branch) && IsVectorAligned(add.sum) &&
+                         IsVectorAligned(WideOf(a.inputs[2])) && IsVectorAligned(WideOf(a.inputs[3])) &&
+                         IsVectorAligned(a.outputs[1].as<T>());
+    aligned ? LaunchLayerNorm<true, T>(a, add, 2, 1) : LaunchLayerNorm<false, T>(a, add, 2, 1);
   });
 }
 
@@ -318,7 +339,8 @@ void LayerNormGradCuda(const KernelArguments& a) {
     using T = decltype(type);
     const bool aligned = IsVectorAligned(a.inputs[0].as<T>(), a.inputs[0].shape.cols()) &&
                          IsVectorAligned(a.inputs[1].as<T>()) && IsVectorAligned(WideOf(a.inputs[2])) &&
-                         IsVectorAligned(a.outputs[0].as<T>());
+                         IsVectorAligned(a.outputs[0].as<T>()) &&
+                         (a.inputs.size() <= 4 || IsVectorAligned(a.inputs[4].as<T>()));
     aligned ? LaunchLayerNormGrad<true, T>(a) : LaunchLayerNormGrad<false, T>(a);
   });
 }

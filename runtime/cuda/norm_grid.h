@@ -1,5 +1,5 @@
-// What the norms share: how their gradients' persistent grids are cut, and how a block's sums over its rows
-// become a partial row of the workspace.
+// What the norms share: the residual addition beside them, how their gradients' persistent grids are cut, and
+// how a block's sums over its rows become a partial row of the workspace.
 #ifndef TRIREME_RUNTIME_CUDA_NORM_GRID_H_
 #define TRIREME_RUNTIME_CUDA_NORM_GRID_H_
 
@@ -48,6 +48,57 @@ struct NormGradGrid {
   int elements;
   int64_t blocks;
 };
+
+// The residual addition in front of a norm: sum = x + branch, of which the norm sees what is stored. `sum`
+// may be x. branch nullptr: the norm alone.
+template <typename T>
+struct Addition {
+  // Adds to the vector at element `at`, of which `count` elements exist.
+  template <bool kAligned, int N>
+  GPU_FN void To(Vec<T, N>* x, int64_t at, int64_t count) const {
+    if (branch == nullptr) return;
+    *x = SumOf(*x, LoadPart<kAligned, N>(branch + at, count));
+    StorePart<kAligned>(sum + at, *x, count);
+  }
+  // Adds to a row that begins at element `begin` and of which a thread holds the vectors first, first +
+  // stride, ... below `end`. All loads stand before the first store.
+  template <bool kAligned, int N>
+  GPU_FN void To(Vec<T, N> (&x)[kForwardVectors], int64_t begin, int64_t first, int64_t stride,
+                 int64_t end) const {
+    if (branch == nullptr) return;
+    Vec<T, N> added[kForwardVectors];
+#pragma unroll
+    for (int v = 0; v < kForwardVectors; ++v) {
+      const int64_t column = first + v * stride;
+      added[v] = LoadPart<kAligned, N>(branch + begin + column, end - column);
+    }
+#pragma unroll
+    for (int v = 0; v < kForwardVectors; ++v) {
+      const int64_t column = first + v * stride;
+      x[v] = SumOf(x[v], added[v]);
+      StorePart<kAligned>(sum + begin + column, x[v], end - column);
+    }
+  }
+
+  template <int N>
+  static GPU_FN Vec<T, N> SumOf(const Vec<T, N>& x, const Vec<T, N>& y) {
+    Vec<float, N> sums;
+#pragma unroll
+    for (int i = 0; i < N; ++i) sums[i] = ToFloat(x[i]) + ToFloat(y[i]);
+    return FromFloat<T>(sums);
+  }
+
+  const T* branch;
+  T* sum;
+};
+
+// The stream's gradient, which that of a norm is added to: the vector at element `at`, or zeros where there
+// is none.
+template <bool kAligned, int N, typename T>
+GPU_FN Vec<T, N> LoadStream(const T* dsum, int64_t at, int64_t count) {
+  if (dsum == nullptr) return Vec<T, N>{};
+  return LoadPart<kAligned, N>(dsum + at, count);
+}
 
 // A row of dy and of x as a thread holds it; zeros from column `end` on.
 template <bool kAligned, typename T, int N>

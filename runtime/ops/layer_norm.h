@@ -14,6 +14,11 @@ namespace trireme {
 // kLayerNorm: (x, gain, bias) -> y, statistics [T, 2] (mean, r).  Attribute: eps
 // kLayerNormGrad: (dy, x, gain, statistics) -> dx [T, D], dgain [D], dbias [D] wide; may overwrite dy with
 // dx; dgain and dbias may accumulate
+// What passes/fuse.h makes of it and the residual addition beside it, all of x's dtype and layout:
+// kAddLayerNorm: (a [T, D], b [T, D], gain, bias) -> sum = a + b, y and statistics of the sum as stored; may
+// overwrite a
+// kAddLayerNormGrad: (dy, x, gain, statistics, dsum [T, D]) -> dx + dsum, dgain, dbias; may overwrite dsum;
+// dgain and dbias may accumulate
 Tensor LayerNorm(Tensor x, Tensor gain, Tensor bias, double eps);
 void LayerNormGradient(GradientContext& g);
 

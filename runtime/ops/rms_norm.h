@@ -15,6 +15,10 @@ namespace trireme {
 // kRmsNorm: (x, gain) -> y, r [T].  Attribute: eps
 // kRmsNormGrad: (dy [T, D], x, gain, r) -> dx [T, D], dgain [D] wide; may overwrite dy with dx; dgain may
 // accumulate
+// What passes/fuse.h makes of it and the residual addition beside it, all of x's dtype and layout:
+// kAddRmsNorm: (a [T, D], b [T, D], gain) -> sum = a + b, y and r of the sum as stored; may overwrite a
+// kAddRmsNormGrad: (dy, x, gain, r, dsum [T, D]) -> dx + dsum, dgain; may overwrite dsum; dgain may
+// accumulate
 Tensor RmsNorm(Tensor x, Tensor gain, double eps);
 void RmsNormGradient(GradientContext& g);
 

@@ -55,6 +55,13 @@ inline void Deliver(T* data, int64_t i, double value, bool accumulate) {
   Put(data, i, accumulate ? Get(data, i) + value : value);
 }
 
+// sum[i] = x[i] + y[i] for i < n.
+template <typename T>
+void AddElements(const T* x, const T* y, T* sum, int64_t n, int num_threads) {
+#pragma omp parallel for num_threads(num_threads)
+  for (int64_t i = 0; i < n; ++i) Put(sum, i, Get(x, i) + Get(y, i));
+}
+
 // Calls f with a value of the C++ type of a floating dtype.
 template <typename F>
 void ForFloat(DType dtype, F f) {

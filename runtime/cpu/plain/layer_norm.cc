@@ -7,12 +7,12 @@ namespace trireme {
 namespace {
 
 template <typename T>
-void LayerNormOf(const KernelArguments& a) {
-  const T* x = a.inputs[0].as<T>();
-  const Wide<T>* gain = a.inputs[1].as<Wide<T>>();
-  const Wide<T>* bias = a.inputs[2].as<Wide<T>>();
-  T* y = a.outputs[0].as<T>();
-  Wide<T>* statistics = a.outputs[1].as<Wide<T>>();
+void LayerNormOf(const KernelArguments& a, const T* x, const View& gain_view, const View& bias_view,
+                 const View& y_view, const View& statistics_view) {
+  const Wide<T>* gain = gain_view.as<Wide<T>>();
+  const Wide<T>* bias = bias_view.as<Wide<T>>();
+  T* y = y_view.as<T>();
+  Wide<T>* statistics = statistics_view.as<Wide<T>>();
   const double eps = a.op.attributes.Float("eps");
   const int64_t rows = a.inputs[0].shape.rows();
   const int64_t cols = a.inputs[0].shape.cols();
@@ -36,12 +36,14 @@ void LayerNormOf(const KernelArguments& a) {
   }
 }
 
+// dx is the norm's own, or added to that of the stream.
 template <typename T>
 void LayerNormGradOf(const KernelArguments& a) {
   const T* dy = a.inputs[0].as<T>();
   const T* x = a.inputs[1].as<T>();
   const Wide<T>* gain = a.inputs[2].as<Wide<T>>();
   const Wide<T>* statistics = a.inputs[3].as<Wide<T>>();
+  const T* dsum = a.inputs.size() > 4 ? a.inputs[4].as<T>() : nullptr;
   T* dx = a.outputs[0].as<T>();
   Wide<T>* dgain = a.outputs[1].as<Wide<T>>();
   Wide<T>* dbias = a.outputs[2].as<Wide<T>>();
@@ -73,8 +75,8 @@ void LayerNormGradOf(const KernelArguments& a) {
     }
     for (int64_t d = 0; d < cols; ++d) {
       const double scaled = Get(dy, t * cols + d) * Get(gain, d);
-      Put(dx, t * cols + d,
-          Get(statistics, 2 * t + 1) * (scaled - sum / cols - normalized(t, d) * dot / cols));
+      const double own = Get(statistics, 2 * t + 1) * (scaled - sum / cols - normalized(t, d) * dot / cols);
+      Put(dx, t * cols + d, dsum == nullptr ? own : own + Get(dsum, t * cols + d));
     }
   }
 }
@@ -82,7 +84,20 @@ void LayerNormGradOf(const KernelArguments& a) {
 }  // namespace
 
 void LayerNormPlain(const KernelArguments& a) {
-  ForFloat(a.outputs[0].dtype, [&](auto type) { LayerNormOf<decltype(type)>(a); });
+  ForFloat(a.outputs[0].dtype, [&](auto type) {
+    using T = decltype(type);
+    LayerNormOf<T>(a, a.inputs[0].as<T>(), a.inputs[1], a.inputs[2], a.outputs[0], a.outputs[1]);
+  });
+}
+
+void AddLayerNormPlain(const KernelArguments& a) {
+  ForFloat(a.outputs[0].dtype, [&](auto type) {
+    using T = decltype(type);
+    T* sum = a.outputs[0].as<T>();
+    AddElements(a.inputs[0].as<T>(), a.inputs[1].as<T>(), sum, a.outputs[0].shape.num_elements(),
+                a.num_threads);
+    LayerNormOf<T>(a, sum, a.inputs[2], a.inputs[3], a.outputs[1], a.outputs[2]);
+  });
 }
 
 void LayerNormGradPlain(const KernelArguments& a) {

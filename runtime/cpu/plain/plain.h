@@ -26,8 +26,10 @@ void DropoutPlain(const KernelArguments& a);
 
 void RmsNormPlain(const KernelArguments& a);
 void RmsNormGradPlain(const KernelArguments& a);
+void AddRmsNormPlain(const KernelArguments& a);
 void LayerNormPlain(const KernelArguments& a);
 void LayerNormGradPlain(const KernelArguments& a);
+void AddLayerNormPlain(const KernelArguments& a);
 
 void RopePlain(const KernelArguments& a);
 

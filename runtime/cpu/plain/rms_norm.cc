@@ -7,11 +7,11 @@ namespace trireme {
 namespace {
 
 template <typename T>
-void RmsNormOf(const KernelArguments& a) {
-  const T* x = a.inputs[0].as<T>();
-  const Wide<T>* gain = a.inputs[1].as<Wide<T>>();
-  T* y = a.outputs[0].as<T>();
-  Wide<T>* r = a.outputs[1].as<Wide<T>>();
+void RmsNormOf(const KernelArguments& a, const T* x, const View& gain_view, const View& y_view,
+               const View& r_view) {
+  const Wide<T>* gain = gain_view.as<Wide<T>>();
+  T* y = y_view.as<T>();
+  Wide<T>* r = r_view.as<Wide<T>>();
   const double eps = a.op.attributes.Float("eps");
   const int64_t rows = a.inputs[0].shape.rows();
   const int64_t cols = a.inputs[0].shape.cols();
@@ -24,12 +24,14 @@ void RmsNormOf(const KernelArguments& a) {
   }
 }
 
+// dx is the norm's own, or added to that of the stream.
 template <typename T>
 void RmsNormGradOf(const KernelArguments& a) {
   const T* dy = a.inputs[0].as<T>();
   const T* x = a.inputs[1].as<T>();
   const Wide<T>* gain = a.inputs[2].as<Wide<T>>();
   const Wide<T>* r = a.inputs[3].as<Wide<T>>();
+  const T* dsum = a.inputs.size() > 4 ? a.inputs[4].as<T>() : nullptr;
   T* dx = a.outputs[0].as<T>();
   Wide<T>* dgain = a.outputs[1].as<Wide<T>>();
   const int64_t rows = a.inputs[0].shape.rows();
@@ -49,7 +51,8 @@ void RmsNormGradOf(const KernelArguments& a) {
     const double mean = dot * inverse * inverse / cols;
     for (int64_t d = 0; d < cols; ++d) {
       const int64_t at = t * cols + d;
-      Put(dx, at, inverse * (Get(dy, at) * Get(gain, d) - Get(x, at) * mean));
+      const double own = inverse * (Get(dy, at) * Get(gain, d) - Get(x, at) * mean);
+      Put(dx, at, dsum == nullptr ? own : own + Get(dsum, at));
     }
   }
 }
@@ -57,7 +60,20 @@ void RmsNormGradOf(const KernelArguments& a) {
 }  // namespace
 
 void RmsNormPlain(const KernelArguments& a) {
-  ForFloat(a.outputs[0].dtype, [&](auto type) { RmsNormOf<decltype(type)>(a); });
+  ForFloat(a.outputs[0].dtype, [&](auto type) {
+    using T = decltype(type);
+    RmsNormOf<T>(a, a.inputs[0].as<T>(), a.inputs[1], a.outputs[0], a.outputs[1]);
+  });
+}
+
+void AddRmsNormPlain(const KernelArguments& a) {
+  ForFloat(a.outputs[0].dtype, [&](auto type) {
+    using T = decltype(type);
+    T* sum = a.outputs[0].as<T>();
+    AddElements(a.inputs[0].as<T>(), a.inputs[1].as<T>(), sum, a.outputs[0].shape.num_elements(),
+                a.num_threads);
+    RmsNormOf<T>(a, sum, a.inputs[2], a.outputs[1], a.outputs[2]);
+  });
 }
 
 void RmsNormGradPlain(const KernelArguments& a) {
