@@ -20,6 +20,10 @@ double GateOfMoving(const std::string& name) {
       {OpKind::kRmsNormGrad, 0.75},
       {OpKind::kLayerNorm, 0.88},
       {OpKind::kLayerNormGrad, 0.75},
+      {OpKind::kAddRmsNorm, 0.88},
+      {OpKind::kAddRmsNormGrad, 0.75},
+      {OpKind::kAddLayerNorm, 0.88},
+      {OpKind::kAddLayerNormGrad, 0.75},
       {OpKind::kRope, 0.85},
       {OpKind::kGelu, 0.90},
       {OpKind::kGeluGrad, 0.90},
@@ -35,13 +39,15 @@ double GateOfMoving(const std::string& name) {
   return 0;
 }
 
-// Of the best product on one H200, 790 TFLOP/s, where attention is to reach these TFLOP/s. A gradient's are
+// Of the best product on one H200, 790 TFLOP/s, where attention and experts' products are to reach these
+// TFLOP/s. A gradient's are
 // counted as twice the forward's here.
 double GateOfProduct(const std::string& name, int64_t head_size) {
   constexpr double kBest = 790;
   const bool backward = absl::EndsWith(name, "backward");
   if (absl::StrContains(name, "x 8192 ") && head_size == 128) return (backward ? 320 : 500) / kBest;
   if (absl::StrContains(name, "x 4096 ") && head_size == 64 && !backward) return 330 / kBest;
+  if (absl::StrContains(name, " experts ")) return 520 / kBest;
   return 0;
 }
 

@@ -134,6 +134,11 @@ void BenchNorms(Bench& bench) {
   bench.TimeKernel(OpKind::kRmsNormGrad, eps, {dy, x, gain, r}, {y, dgain});
   bench.TimeKernel(OpKind::kLayerNorm, eps, {x, gain, gain}, {y, statistics});
   bench.TimeKernel(OpKind::kLayerNormGrad, eps, {dy, x, gain, statistics}, {y, dgain, dbias});
+  const View sum = bench.Activation();
+  bench.TimeKernel(OpKind::kAddRmsNorm, eps, {x, dy, gain}, {sum, y, r});
+  bench.TimeKernel(OpKind::kAddRmsNormGrad, eps, {dy, x, gain, r, sum}, {y, dgain});
+  bench.TimeKernel(OpKind::kAddLayerNorm, eps, {x, dy, gain, gain}, {sum, y, statistics});
+  bench.TimeKernel(OpKind::kAddLayerNormGrad, eps, {dy, x, gain, statistics, sum}, {y, dgain, dbias});
   bench.TimeKernel(OpKind::kColumnSum, {}, {x}, {dbias});
 }
 
@@ -177,6 +182,44 @@ void BenchHead(Bench& bench) {
   bench.TimeKernel(OpKind::kCrossEntropyGrad, attributes, {logits, statistics, targets}, {dlogits, loss});
 }
 
+// Mixture of experts: each token goes to two of eight, and the rows of both are as many as the other
+// activations have. What works on logits and choices alone moves few bytes: those rows tell how long a launch
+// is, or a sort. The router's results are what the others are given.
+void BenchExperts(Bench& bench) {
+  constexpr int64_t kExperts = 8, kChosen = 2, kSequences = 4;
+  const int64_t tokens = bench.options().tokens / kChosen / kSequences * kSequences;
+  const int64_t rows = tokens * kChosen, width = bench.options().width;
+  const Shape chosen = {tokens, kChosen};
+  const View logits = bench.Floats(bench.compute(), {tokens, kExperts});
+  const View weights = bench.Empty(DType::kF32, chosen);
+  const View experts = bench.Empty(DType::kI32, chosen);
+  bench.TimeKernel(OpKind::kRouter, {}, {logits}, {weights, experts});
+  bench.TimeKernel(OpKind::kRouterGrad, {{"num_experts", kExperts}},
+                   {bench.Floats(DType::kF32, chosen), weights, experts},
+                   {bench.Empty(bench.compute(), logits.shape)});
+  const View counts = bench.Empty(DType::kI32, {kSequences, kExperts});
+  const Attributes whole = {{"tp_shards", int64_t{1}}, {"balanced", int64_t{0}}};
+  bench.TimeKernel(OpKind::kCountChoices, whole, {experts}, {counts});
+  const Attributes loss = {{"sequence_length", tokens / kSequences},
+                           {"tp_shards", int64_t{1}},
+                           {"balanced", int64_t{0}},
+                           {"balance", 0.01},
+                           {"z", 0.001}};
+  bench.TimeKernel(OpKind::kRouterLossGrad, loss, {logits, counts},
+                   {bench.Empty(DType::kF32, {tokens}), bench.Empty(bench.compute(), logits.shape)});
+  const View order = bench.Empty(DType::kI32, {rows});
+  const View place = bench.Empty(DType::kI32, {rows});
+  bench.TimeKernel(OpKind::kGroupByExpert, {}, {experts},
+                   {order, place, bench.Empty(DType::kI32, {kExperts + 1})});
+  const View x = bench.Floats(bench.compute(), {tokens, width});
+  const View sorted = bench.Floats(bench.compute(), {rows, width});
+  bench.TimeKernel(OpKind::kPermuteRows, {}, {x, order, place}, {sorted});
+  bench.TimeKernel(OpKind::kPermuteRowsGrad, {}, {sorted, place}, {x});
+  bench.TimeKernel(OpKind::kCombineRows, {}, {sorted, weights, place}, {x});
+  bench.TimeKernel(OpKind::kCombineRowsGrad, {}, {x, sorted, weights, place},
+                   {bench.Empty(bench.compute(), sorted.shape), bench.Empty(DType::kF32, chosen)});
+}
+
 void BenchOptimizer(Bench& bench) {
   const Shape flat = {bench.options().tokens * bench.options().width};
   const View gradient = bench.Floats(DType::kF32, flat);
@@ -201,6 +244,7 @@ std::vector<KernelTiming> BenchmarkKernels(const KernelBenchmark& options, Devic
   BenchNorms(bench);
   BenchTokens(bench);
   BenchHead(bench);
+  BenchExperts(bench);
   BenchOptimizer(bench);
   return bench.Finish();
 }

@@ -19,10 +19,11 @@ TEST(BenchProductsTest, TimesEveryProductBesideTheBest) {
                                                                   .sequence_lengths = {16, 64, 100},
                                                                   .repetitions = 1},
                                                                  100, device);
-    EXPECT_EQ(timings.size(), 5 * 3 + 3 * 2);
+    EXPECT_EQ(timings.size(), 5 * 3 + 3 + 3 * 2);
     for (const ProductTiming& timing : timings) EXPECT_GT(timing.share_of_peak, 0) << timing.name;
     EXPECT_EQ(timings[2].name, "64 -> 192 weight gradient");
-    EXPECT_EQ(timings[15].name, "attention of 4 x 16 forward");
+    EXPECT_EQ(timings[15].name, "8 experts 64 -> 128 forward");
+    EXPECT_EQ(timings[18].name, "attention of 4 x 16 forward");
   }
 }
 
