@@ -1,5 +1,6 @@
 // Beside the tests of emulated kernels: after them all, prints each kernel with how often and in which sizes
-// it ran, and fails if one did not run at all.
+// it ran, and fails if one did not run at all; and the same of the branches inside kernels that sizes choose
+// (GPU_BRANCH).
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -34,6 +35,21 @@ class EveryKernelRuns : public testing::Environment {
     for (const emulator::KernelUse& k : kernels) {
       EXPECT_GT(k.launches, 0) << k.name << ": no case reaches this branch of its launcher";
     }
+    CheckBranches();
+  }
+
+ private:
+  static void CheckBranches() {
+    const std::vector<emulator::BranchUse> branches = emulator::BranchUses();
+    std::printf("%12s %12s  branch of a kernel that sizes choose, how often it was taken and not\n", "taken",
+                "not taken");
+    for (const emulator::BranchUse& b : branches) {
+      std::printf("%12lld %12lld  %s\n", static_cast<long long>(b.counts.taken),
+                  static_cast<long long>(b.counts.otherwise), b.name.c_str());
+      EXPECT_GT(b.counts.taken, 0) << b.name << ": no case takes this branch";
+      EXPECT_GT(b.counts.otherwise, 0) << b.name << ": no case goes past this branch";
+    }
+    EXPECT_FALSE(branches.empty()) << "nm (binutils) lists none of the branches";
   }
 };
 

@@ -403,8 +403,8 @@ std::vector<KernelCase> WideKernelCases() {
   std::vector<KernelCase> cases;
   // More rows than a persistent grid takes at a time, and rows wider than the registers of a block: those of
   // f32, those of bf16, in backward and in forward, whole vectors and not.
-  const std::vector<std::pair<int64_t, int64_t>> sizes = {{2200, 24},  {133, 4104}, {3, 8200},
-                                                          {3, 8203}, {2, 16392},  {2, 16397}};
+  const std::vector<std::pair<int64_t, int64_t>> sizes = {{2200, 24}, {133, 4104}, {3, 8200},
+                                                          {3, 8203},  {2, 16392},  {2, 16397}};
   for (const auto& [t, d] : sizes) {
     for (KernelCase (*make)(int64_t, int64_t) :
          {RmsNormCase, RmsNormGradCase, LayerNormCase, LayerNormGradCase, AddRmsNormCase, AddRmsNormGradCase,

@@ -194,12 +194,12 @@ KeyGradients(AttentionHeads heads, float scale, const bf16* __restrict__ qkv, co
     at.Advance(begin, query_end);
     if (at.head < heads_end) stream.Start(shared, stage ^ 1, at, query_end);
     CpAsyncCommit();
-    if (query + kStep <= warp_key) continue;  // all queries before the warp's keys
+    if (GPU_BRANCH(blind, query + kStep <= warp_key)) continue;  // all queries before the warp's keys
     const bf16* const query_tile = shared.Streamed(stage, 0);
     const bf16* const dout_tile = shared.Streamed(stage, 1);
     Accumulator<kTiles, kStep> weights;
     ProductOverHead<kHead>(weights, key_operand, ColumnOperand<kHead>(query_tile));
-    if (query < warp_key + kWarpRows<kHead> - 1 || query + kStep > sighted_end) {
+    if (GPU_BRANCH(masked, query < warp_key + kWarpRows<kHead> - 1 || query + kStep > sighted_end)) {
       MaskTransposed(weights, lo, warp_key, query, heads.tokens);
     }
     WeightsTransposed(weights, shared.Statistics(stage), scale * kLog2E);
@@ -265,17 +265,17 @@ QueryGradients(AttentionHeads heads, float scale, const bf16* __restrict__ qkv, 
   for (int k = first_key, stage = 0; k < end; k += kStep, stage ^= 1) {
     CpAsyncWait<0>();
     __syncthreads();  // this stage is there, and all warps have read the other one
-    if (k + kStep < end) {
+    if (GPU_BRANCH(more_keys, k + kStep < end)) {
       StartTile<kStep, kHead, kThreads>(shared.Streamed(stage ^ 1, 0), keys, k + kStep, end);
       StartTile<kStep, kHead, kThreads>(shared.Streamed(stage ^ 1, 1), values, k + kStep, end);
     }
     CpAsyncCommit();
-    if (!warp.SeeAny(k, k + kStep)) continue;
+    if (GPU_BRANCH(blind, !warp.SeeAny(k, k + kStep))) continue;
     const bf16* const key_tile = shared.Streamed(stage, 0);
     const bf16* const value_tile = shared.Streamed(stage, 1);
     Accumulator<kTiles, kStep> weights;
     ProductOverHead<kHead>(weights, query_operand, ColumnOperand<kHead>(key_tile));
-    if (!warp.SeeAll(k, k + kStep)) warp.Mask(weights, k);
+    if (GPU_BRANCH(masked, !warp.SeeAll(k, k + kStep))) warp.Mask(weights, k);
     Accumulator<kTiles, kStep> dscores;
     ProductOverHead<kHead>(dscores, dout_operand, ColumnOperand<kHead>(value_tile));
 #pragma unroll

@@ -159,7 +159,7 @@ struct KeySums {
 // scores [keys, queries] of a tile to weights; `key`: the group's first.
 GPU_FN void WeightsOfKeys(float (&scores)[kStep / 2], const KeyWork& work, int key, int query,
                           const AttentionStatistics* statistics, const int* lo, float scale_log2) {
-  if (query < key + kGroupRows - 1 || query + kStep > work.sighted_end) {
+  if (GPU_BRANCH(masked, query < key + kGroupRows - 1 || query + kStep > work.sighted_end)) {
 #pragma unroll
     for (int i = 0; i < kStep / 2; ++i) {
       const int column = ColumnOf(i);
@@ -288,7 +288,7 @@ struct LaneQueries {
 
   // scores [queries, keys] of a tile to weights.
   GPU_FN void Weights(float (&scores)[kStep / 2], int key, float scale_log2) const {
-    if (key + kStep - 1 > first || key < last_lo) {
+    if (GPU_BRANCH(masked, key + kStep - 1 > first || key < last_lo)) {
 #pragma unroll
       for (int i = 0; i < kStep / 2; ++i) {
         if (!Sees(query[HalfOf(i)], lo[HalfOf(i)], key + ColumnOf(i))) scores[i] = kNegativeInfinity;

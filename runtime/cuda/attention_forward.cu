@@ -113,14 +113,15 @@ AttentionForward(AttentionHeads heads, float scale_log2, const bf16* __restrict_
     __syncthreads();  // the keys are there, and all warps have read the values before these
     StartTile<kStep, kHead, kThreads>(value_tile, values, k, end);
     CpAsyncCommit();
-    const bool sees = warp.SeeAny(k, k + kStep);
+    const bool sees = GPU_BRANCH(sees, warp.SeeAny(k, k + kStep));
     if (sees) {
       ProductOverHead<kHead>(scores, query_operand, key_operand);
-      if (!warp.SeeAll(k, k + kStep)) warp.Mask(scores, k);
+      if (GPU_BRANCH(masked, !warp.SeeAll(k, k + kStep))) warp.Mask(scores, k);
     }
     CpAsyncWait<0>();
     __syncthreads();  // the values are there, and all warps have read the keys
-    if (k + kStep < end) StartTile<kStep, kHead, kThreads>(key_tile, keys, k + kStep, end);
+    if (GPU_BRANCH(more_keys, k + kStep < end))
+      StartTile<kStep, kHead, kThreads>(key_tile, keys, k + kStep, end);
     CpAsyncCommit();
     if (sees) {
       Softmax(scores, scale_log2, maximum, sum, sums);

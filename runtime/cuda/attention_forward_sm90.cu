@@ -113,7 +113,7 @@ struct Consumer {
 
   // Hides the scores of keys from k on that a query does not see.
   GPU_FN void Mask(int k) {
-    if (k + kKeys - 1 <= first && k >= last_lo) return;
+    if (GPU_BRANCH(unmasked, k + kKeys - 1 <= first && k >= last_lo)) return;
 #pragma unroll
     for (int i = 0; i < kKeys / 2; ++i) {
       if (!Sees(query[HalfOf(i)], query_lo[HalfOf(i)], k + ColumnOf(i))) scores[i] = kNegativeInfinity;

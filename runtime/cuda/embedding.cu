@@ -78,7 +78,7 @@ EmbeddingGradKernel(EmbeddingGradShape s, SortedTokens sorted, const T* dy, floa
       const bool last = first + j == count - 1;
       const uint32_t next = rows[first + j + 2];
       if (!last && next == row) continue;
-      if (shared || next == row) {
+      if (GPU_BRANCH(several_chunks, shared || next == row)) {
         StorePart<kAligned>(partials + (2 * chunk + (shared ? 0 : 1)) * s.cols + column, sum, rest);
       } else {
         Deliver<kAligned>(dtable + row * s.cols + column, sum, rest, s.accumulate);
@@ -106,7 +106,7 @@ JoinChunksKernel(EmbeddingGradShape s, SortedTokens sorted, const float* partial
   int64_t beyond = CeilDiv<int64_t>(s.num_tokens, kChunk);
   while (beyond - last > 1) {
     const int64_t middle = (last + beyond) / 2;
-    if (sorted.rows[middle * kChunk] == row) {
+    if (GPU_BRANCH(further_chunks, sorted.rows[middle * kChunk] == row)) {
       last = middle;
     } else {
       beyond = middle;

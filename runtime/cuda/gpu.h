@@ -49,6 +49,10 @@
   extern __shared__ __align__(1024) unsigned char trireme_dynamic_shared_[]; \
   type* const name = reinterpret_cast<type*>(trireme_dynamic_shared_)
 
+// GPU_BRANCH(name, condition): the condition, where sizes decide it and both ways are code of the kernel.
+// Tests in the emulator fail where a way that an instance of the kernel has was never gone.
+#define GPU_BRANCH(name, ...) (__VA_ARGS__)
+
 // GPU_LAUNCH(kernel, grid, block, dynamic_shared_bytes, stream, arguments...): enqueues the kernel on
 // `stream` (a cudaStream_t or KernelArguments::stream). A grid of no blocks runs nothing. Up to 227 KiB of
 // dynamic shared memory. A kernel that is a template with a comma stands in parentheses. An error of the

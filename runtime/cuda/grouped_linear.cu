@@ -157,7 +157,7 @@ GroupedMmaKernel(GroupedGrid grid, Extents whole, bool accumulate, const int32_t
   DSMEM(bf16, shared);
   const Problem<bf16, To> problem = ProblemOf<P, kTile>(grid, whole, offsets, a, b, c);
   const Extents& extents = problem.extents;
-  if (!problem.exists || (accumulate && extents.k == 0)) return;
+  if (GPU_BRANCH(no_rows, !problem.exists || (accumulate && extents.k == 0))) return;
   const auto stage_a = [&](int64_t s) { return shared + s % kStages * (A::kElements + B::kElements); };
   const int64_t steps = CeilDiv<int64_t>(extents.k, kDepth);
   const auto start = [&](int64_t s) {
@@ -199,7 +199,7 @@ GroupedMmaKernel(GroupedGrid grid, Extents whole, bool accumulate, const int32_t
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int64_t row = problem.first_row + warp_row + 16 * m + 8 * half + LaneId() / 4;
-      if (row >= extents.m) continue;
+      if (GPU_BRANCH(behind_the_last_row, row >= extents.m)) continue;
 #pragma unroll
       for (int n = 0; n < kWarpColumns / 8; ++n) {
         const int64_t column = problem.first_column + warp_column + 8 * n + 2 * (LaneId() % 4);
@@ -241,7 +241,7 @@ GroupedFloatKernel(GroupedGrid grid, Extents whole, bool accumulate, const int32
   SMEM(float, right, [kFloatDepth][kFloatStride]);
   const Problem<float, float> problem = ProblemOf<P, kFloatTile>(grid, whole, offsets, a, b, c);
   const Extents& extents = problem.extents;
-  if (!problem.exists || (accumulate && extents.k == 0)) return;
+  if (GPU_BRANCH(no_rows, !problem.exists || (accumulate && extents.k == 0))) return;
   const int own_row = static_cast<int>(threadIdx.x) / (kFloatTile / kOfThread) * kOfThread;
   const int own_column = static_cast<int>(threadIdx.x) % (kFloatTile / kOfThread) * kOfThread;
   float sums[kOfThread][kOfThread] = {};

@@ -56,7 +56,7 @@ GPU_FN GroupedTile FindRowTile(const GroupedGrid& grid, const int32_t* offsets) 
     const int64_t tiles = CeilDiv<int64_t>(end - begin, kRows);
     const int64_t behind = before + InclusiveWarpScan(tiles);
     const unsigned candidates = Ballot(block.row < behind);
-    if (candidates != 0) {
+    if (GPU_BRANCH(found, candidates != 0)) {
       const int lane = __ffs(static_cast<int>(candidates)) - 1;
       return {true,
               first + lane,

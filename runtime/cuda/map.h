@@ -35,7 +35,7 @@ MapKernel(F f, int64_t n, To* y, const From*... x) {
   constexpr int64_t kStride = kThreads * N;
   const int64_t first = (static_cast<int64_t>(blockIdx.x) * kVectors * kThreads + threadIdx.x) * N;
   Vec<To, N> results[kVectors];
-  if (kAligned && first + (kVectors - 1) * kStride + N <= n) {
+  if (kAligned && GPU_BRANCH(whole_vectors, first + (kVectors - 1) * kStride + N <= n)) {
     // All loads stand before the first store, which may be to one of the operands.
 #pragma unroll
     for (int v = 0; v < kVectors; ++v) results[v] = Apply<To, N>(f, Load<N>(x + first + v * kStride)...);

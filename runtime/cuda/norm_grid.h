@@ -124,7 +124,7 @@ GPU_FN void StorePartialSums(const RowLane& self, const Vec<float, N> (&sums)[kV
   constexpr int kElements = kVectors * N;
   const int lane_first = self.lane * N;
   const int stride = self.threads * N;
-  if (self.groups > 1) {
+  if (GPU_BRANCH(several_groups, self.groups > 1)) {
     __syncthreads();  // the readers of an earlier call are done
 #pragma unroll
     for (int v = 0; v < kVectors; ++v) {

@@ -166,7 +166,7 @@ RoundedAdamWKernel(AdamWShape s, AdamWRounding rounding, const double* factors, 
   const AdamWFactors f(s, factors);
   RoundingWords words(rounding);
   for (int64_t i = GridThread() * kLanes; i < s.n; i += GridThreads() * kLanes) {
-    if (kAligned && s.n - i >= kLanes) {
+    if (kAligned && GPU_BRANCH(whole_vectors, s.n - i >= kLanes)) {
       const Vec<float, kLanes> g = LoadStreaming<kLanes>(gradient + i);
       Vec<float, kLanes> p_lanes = ToFloat(Load<kLanes>(p + i));
       Vec<float, kLanes> m_lanes = LoadStreaming<kLanes>(m + i);
@@ -196,7 +196,7 @@ AdamWKernel(AdamWShape s, const double* factors, const float* gradient, float* p
   if (factors[kApply] == 0) return;
   const AdamWFactors f(s, factors);
   for (int64_t i = GridThread() * kLanes; i < s.n; i += GridThreads() * kLanes) {
-    if (kAligned && s.n - i >= kLanes) {
+    if (kAligned && GPU_BRANCH(whole_vectors, s.n - i >= kLanes)) {
       const Vec<float, kLanes> g = LoadStreaming<kLanes>(gradient + i);
       Vec<float, kLanes> p_lanes = LoadStreaming<kLanes>(p + i);
       Vec<float, kLanes> m_lanes = LoadStreaming<kLanes>(m + i);

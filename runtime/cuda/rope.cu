@@ -103,7 +103,7 @@ RopeKernel(RopeShape s, const T* x, const int32_t* positions, T* y) {
     const int token = i / (turning + copied);
     const int item = i - token * (turning + copied);
     const int64_t row = (first_token + token) * s.cols;
-    if (item < turning) {
+    if (GPU_BRANCH(turns, item < turning)) {
       const int head = item / vectors;
       const int64_t at = row + int64_t{head} * 2 * s.half;
       TurnVectors<kAligned>(x + at, turns + token * s.half, s.half, (item - head * vectors) * N, y + at);

@@ -46,8 +46,8 @@ GPU_FN void GroupSum(const RowLane& self, float (&values)[N]) {
 #pragma unroll
   for (int i = 0; i < N; ++i) values[i] = WarpSum(values[i]);
   const int num_warps = self.threads / kWarpSize;
-  if (num_warps == 1) return;  // the same in all threads of the block
-  __syncthreads();             // the readers of an earlier sum are done
+  if (GPU_BRANCH(one_warp, num_warps == 1)) return;  // the same in all threads of the block
+  __syncthreads();                                   // the readers of an earlier sum are done
   if (LaneId() == 0) {
 #pragma unroll
     for (int i = 0; i < N; ++i) of_warps[i][WarpId()] = values[i];

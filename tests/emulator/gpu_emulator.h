@@ -32,6 +32,14 @@
   type* const name = static_cast<type*>(::trireme::emulator::CurrentBlock().shared().dynamic())
 // NOLINTEND(bugprone-macro-parentheses)
 
+// The counters are found by their name among the symbols of the program, also those that were never touched.
+// The lambda gives each instance of a template its own.
+#define GPU_BRANCH(name, ...)                                                  \
+  ([](bool taken) {                                                            \
+    static constinit ::trireme::emulator::BranchCounts gpu_branch_##name = {}; \
+    return ::trireme::emulator::NoteBranch(gpu_branch_##name, taken);          \
+  }(__VA_ARGS__))
+
 #define GPU_LAUNCH(kernel, ...) ::trireme::GpuLaunch(#kernel, kernel, __VA_ARGS__)
 
 namespace trireme {

@@ -16,10 +16,25 @@ struct KernelUse {
   int64_t min_threads = 0, max_threads = 0;  // of a block
 };
 
+// How often a GPU_BRANCH went each way.
+struct BranchCounts {
+  int64_t otherwise;
+  int64_t taken;
+};
+struct BranchUse {
+  std::string name;  // "RmsNormKernel<true, bf16> several_groups"
+  BranchCounts counts;
+};
+
+// By GPU_BRANCH. Returns `taken`.
+bool NoteBranch(BranchCounts& counts, bool taken);
 // By GPU_LAUNCH.
 void NoteLaunch(const void* kernel, int64_t blocks, int64_t threads);
 // Every kernel that is linked into this program, by name; empty where binutils' nm is missing.
 std::vector<KernelUse> KernelUses();
+// Every GPU_BRANCH of each instance of a kernel or of a function of kernels; those of one function in several
+// source files added up.
+std::vector<BranchUse> BranchUses();
 
 }  // namespace trireme::emulator
 

@@ -5,12 +5,16 @@
 #include <cstdio>
 #include <vector>
 
-extern "C" const char __executable_start;  // by the linker, NOLINT(bugprone-reserved-identifier)
+extern "C" const char __executable_start[];  // by the linker, NOLINT(bugprone-reserved-identifier)
 
 namespace trireme::emulator {
 
 uint32_t InstructionOffset(const void* instruction) {
-  return static_cast<uint32_t>(static_cast<const char*>(instruction) - &__executable_start);
+  return static_cast<uint32_t>(static_cast<const char*>(instruction) - __executable_start);
+}
+
+const void* AddressAt(uint64_t offset) {
+  return __executable_start + offset;
 }
 
 std::string SourceLine(uint32_t instruction_offset) {
