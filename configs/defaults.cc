@@ -31,6 +31,8 @@ constexpr Default kDefaults[] = {
     {"train.dtype", "fp32"},
     {"train.device", "auto"},
     {"train.z_loss_coef", "0"},
+    {"train.cuda_graphs", "true"},
+    {"train.gemm_choices", "auto"},
     {"optimizer.beta1", "0.9"},
     {"optimizer.beta2", "0.95"},
     {"optimizer.epsilon", "1e-8"},

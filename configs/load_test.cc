@@ -164,6 +164,8 @@ TEST(LoadTest, MixtralHasItsOwnDefaults) {
   EXPECT_EQ(config.model().expert_capacity_factor(), 0);
   EXPECT_EQ(config.model().router_aux_loss_coef(), 0.001);
   EXPECT_EQ(config.model().router_z_loss_coef(), 0);
+  EXPECT_TRUE(config.train().cuda_graphs());
+  EXPECT_EQ(config.train().gemm_choices(), "auto");
   EXPECT_FALSE(config.model().tie_word_embeddings());
 }
 

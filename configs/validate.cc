@@ -179,6 +179,9 @@ void Checker::CheckStrings() {
     if (std::find(values.begin(), values.end(), value) != values.end()) continue;
     Add(choices.field, "no such choice; use ", absl::StrJoin(values, ", "));
   }
+  if (Good("train.gemm_choices") && config_.train().gemm_choices().empty()) {
+    Add("train.gemm_choices", "empty; use auto, off or the name of a file");
+  }
   for (const std::string& field : AllFields()) {
     if (!IsString(field) || !Good(field.c_str())) continue;
     if (StringAt(config_, field).find('\0') == std::string::npos) continue;

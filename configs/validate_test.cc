@@ -64,6 +64,8 @@ const Malformed kMalformed[] = {
      "model.num_experts_per_tok: 9: more than model.num_local_experts 8; use at most that"},
     {{{"parallel.transport", "\"nccl\""}, {"train.device", "\"cpu\""}},
      "parallel.transport: nccl: NCCL joins GPUs, and train.device is cpu; use auto, or train.device cuda"},
+    {{{"train.gemm_choices", "\"\""}},
+     "train.gemm_choices: \"\": empty; use auto, off or the name of a file"},
     {{{"model.vocab_size", ""}},
      "model.vocab_size: unset: required; set the tokenizer's number of ids (257 for bytes)"},
     {{{"model.vocab_size", "9223372036854775807"}},

@@ -69,9 +69,13 @@ int RunStep(const StepFlags& flags) {
     PrintError(device.status());
     return kExitConfig;
   }
-  const StepBenchmarkReport report = BenchmarkStep(*config, benchmark, **device);
-  std::fputs(report.ToString().c_str(), stdout);
-  return WriteReport(report.ToJson(), flags.json);
+  const absl::StatusOr<StepBenchmarkReport> report = BenchmarkStep(*config, benchmark, **device);
+  if (!report.ok()) {
+    PrintError(report.status());
+    return kExitConfig;
+  }
+  std::fputs(report->ToString().c_str(), stdout);
+  return WriteReport(report->ToJson(), flags.json);
 }
 
 struct KernelFlags {

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "absl/strings/str_format.h"
+#include "launch/gemm_choices.h"
 #include "launch/trainer.h"
 #include "parallel/self_communicator.h"
 #include "runtime/clock.h"
@@ -91,7 +92,8 @@ std::vector<StepBenchmarkReport::Row> Rows(const StepProfile& profile, const Ste
 
 }  // namespace
 
-StepBenchmarkReport BenchmarkStep(const Config& config, const StepBenchmark& options, Device& device) {
+absl::StatusOr<StepBenchmarkReport> BenchmarkStep(const Config& config, const StepBenchmark& options,
+                                                  Device& device) {
   CHECK_GE(options.num_steps, 1);
   StepBenchmarkReport report;
   report.device = device.description();
@@ -109,6 +111,14 @@ StepBenchmarkReport BenchmarkStep(const Config& config, const StepBenchmark& opt
   CHECK(mesh.ok()) << mesh.status();
   RankPlan plan = MakeRankPlan(config, (*mesh)->coordinate(), device);
   Trainer trainer(plan, **mesh, device);
+  const std::string& choices = config.train().gemm_choices();
+  if (!device.is_host() && choices != "auto" && choices != "off") {  // there is no run.directory
+    SelfCommunicator host;
+    GemmChoiceReport chosen;
+    const absl::Status status =
+        ChooseGemms(trainer.Gemms(), choices, host, OpenCudaGemmLibrary(device).get(), &chosen);
+    if (!status.ok()) return status;
+  }
   trainer.Initialize(static_cast<uint64_t>(config.train().seed()));
   RandomTokens tokens(plan.batch, config.model().vocab_size());
   int step = 0;
@@ -116,8 +126,9 @@ StepBenchmarkReport BenchmarkStep(const Config& config, const StepBenchmark& opt
     std::vector<double> seconds;
     for (int i = 0; i < count; ++i, ++step) {
       const double begin = NowSeconds();
-      const StepResult result = trainer.Step(config.optimizer().learning_rate(),
-                                             [&](int micro_batch) { return tokens.Read(step, micro_batch); });
+      const ReadSamples read = [&](int micro_batch) { return tokens.Read(step, micro_batch); };
+      const ReadSamples read_next = [&](int micro_batch) { return tokens.Read(step + 1, micro_batch); };
+      const StepResult result = trainer.Step(config.optimizer().learning_rate(), read, nullptr, read_next);
       seconds.push_back(NowSeconds() - begin);
       report.loss = result.loss;
     }

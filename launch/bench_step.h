@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "configs/config.pb.h"
 #include "runtime/device.h"
 
@@ -47,8 +48,10 @@ struct StepBenchmarkReport {
 
 // `config`: validated, resolved for one rank, of dtype fp32 or bf16. Trains `config` as it is, its batch and
 // accumulation included, on `device`. The profile is of the timed steps on the host; of further ones, in
-// which every op is waited for, on a GPU.
-StepBenchmarkReport BenchmarkStep(const Config& config, const StepBenchmark& options, Device& device);
+// which every op is waited for, on a GPU. There a file in train.gemm_choices serves as in training; without
+// one, products use their library's first proposals. Fails where that file cannot be understood or written.
+absl::StatusOr<StepBenchmarkReport> BenchmarkStep(const Config& config, const StepBenchmark& options,
+                                                  Device& device);
 
 }  // namespace trireme
 

@@ -20,7 +20,10 @@ StepBenchmarkReport Measure(const std::string& dtype) {
   CHECK(config.ok()) << config.status();
   CHECK(ResolveMesh(&*config, 1).ok());
   CpuDevice device(1);
-  return BenchmarkStep(*config, {.num_threads = 1, .num_warmup_steps = 1, .num_steps = 3}, device);
+  absl::StatusOr<StepBenchmarkReport> report =
+      BenchmarkStep(*config, {.num_threads = 1, .num_warmup_steps = 1, .num_steps = 3}, device);
+  CHECK(report.ok()) << report.status();
+  return *std::move(report);
 }
 
 TEST(BenchStepTest, FiguresFitTogether) {

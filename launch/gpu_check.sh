@@ -175,7 +175,7 @@ pytorch() {
 tests words 30 'PrimitivesTest*:MemoryTest*:HopperTest*'
 tests ops 90 '*EmulatedKernel*'
 tests attention 60 'AttentionCudaTest*'
-tests training 60 '*EmulatedTraining*:*EmulatedBenchmark*'
+tests training 60 '*EmulatedTraining*:*EmulatedGraphs*:*EmulatedChoices*:*EmulatedBenchmark*'
 part kernels 90 "$trireme" bench kernels --device cuda --dtype bf16 --json "$output/kernels.json"
 train gpt2 gpt2_124m 200 "${gpt2[@]}"
 train llama llama_1b 100 "${llama[@]}"

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "launch/step_inputs.h"
 #include "parallel/gather_pass.h"
 #include "runtime/ops/cross_entropy.h"
 
@@ -120,6 +121,7 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
   plan.place = PlaceOf(config, coordinate[Axis::kPp]);
   plan.precision = PrecisionOf(config);
   plan.batch = GeometryOf(config, plan.mesh, coordinate);
+  plan.uses_graphs = config.train().cuda_graphs();
   plan.num_loss_terms = config.train().z_loss_coef() > 0 ? kNumLossTerms : 1;
   if (config.model().expert_capacity_factor() > 0) {
     plan.num_limited_choices =
@@ -167,6 +169,7 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
                              Executor::SlotBytes(plan.evaluation, plan.evaluation_memory));
   plan.transient_bytes =
       std::max(Executor::TransientBytes(plan.step_memory), Executor::TransientBytes(plan.evaluation_memory));
+  if (!device.is_host()) plan.input_bytes = StepInputs::DeviceBytes(plan.batch);
   plan.passing = PlanPassingMemory(*plan.update, {&plan.step, &plan.evaluation});
   plan.persistent =
       ParameterStore(chunks, plan.buckets, *plan.update, plan.update_options, plan.passing).PlannedBytes();
@@ -192,6 +195,7 @@ std::string RankPlan::MemoryTable() const {
   if (zero_stage >= 2) row("passing buckets", persistent.passing, "whole ones, while a block needs them");
   row("saved activations", slot_bytes, absl::StrCat(step.num_slots, " micro-batches in flight"));
   row("transient", transient_bytes, "workspaces included");
+  if (input_bytes > 0) row("inputs", input_bytes, "samples of this step and the next");
   row("total", total_bytes(), "");
   return text;
 }

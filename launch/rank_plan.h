@@ -61,7 +61,11 @@ struct RankPlan {
   ParameterStore::Bytes persistent;
   int64_t slot_bytes = 0;
   int64_t transient_bytes = 0;
-  int64_t total_bytes() const { return persistent.total() + slot_bytes + transient_bytes; }
+  int64_t input_bytes = 0;  // the samples of two steps, on a device that is not the host
+  int64_t total_bytes() const { return persistent.total() + slot_bytes + transient_bytes + input_bytes; }
+
+  // Whether a device that can replays segments as graphs.
+  bool uses_graphs = false;
 
   // FLOPs of the matrix products that the mathematics needs for one token, forward and backward, over the
   // whole model.

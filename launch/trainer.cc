@@ -22,7 +22,8 @@ Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
       mesh_(mesh),
       device_mesh_(device_mesh),
       device_(device),
-      store_(Pointers(plan.chunks), plan.buckets, *plan.update, plan.update_options, plan.passing) {
+      store_(Pointers(plan.chunks), plan.buckets, *plan.update, plan.update_options, plan.passing),
+      inputs_(plan, device) {
   store_.Allocate(device);
   slots_ = device.Allocate(plan.slot_bytes);
   transient_ = device.Allocate(plan.transient_bytes);
@@ -45,19 +46,6 @@ Trainer::Trainer(RankPlan& plan, Mesh& mesh, Mesh& device_mesh, Device& device)
                                                      static_cast<int64_t>(sizeof(double))));
   factors_ = static_cast<double*>(device.AllocateHost(kNumStepFactors * sizeof(double)));
   loss_table_.resize(batch.num_micro_batches * batch.num_replicas * plan.mesh[Axis::kCp]);
-  const int64_t tokens = batch.micro_batch * batch.sequence_length;
-  for (int64_t t = 0; t < tokens; ++t) {
-    const int64_t in_stream =
-        batch.order.StreamIndex(t / batch.order.tokens_here(), t % batch.order.tokens_here());
-    in_stream_.push_back(in_stream);
-    positions_.push_back(static_cast<int32_t>(in_stream % batch.sequence_length));
-    lo_.push_back(static_cast<int32_t>(t - t % batch.sequence_length));
-  }
-  spans_ = RingSpans(lo_, batch.order, plan.coordinate[Axis::kCp]);
-  token_index_.resize(tokens);
-  const KeptSamples room = {std::vector<int32_t>(tokens), std::vector<int32_t>(tokens),
-                            std::vector<int64_t>(batch.micro_batch)};
-  kept_.assign(batch.num_micro_batches, room);
 }
 
 std::unique_ptr<Executor> Trainer::MakeExecutor(const StepPlan& step, const std::vector<MemoryPlan>& memory,
@@ -66,6 +54,7 @@ std::unique_ptr<Executor> Trainer::MakeExecutor(const StepPlan& step, const std:
                                .coordinate = plan_.coordinate,
                                .slots = slots_,
                                .transient = transient_,
+                               .graphs = plan_.uses_graphs,
                                .profile = &profile_};
   for (Axis axis : {Axis::kDp, Axis::kCp, Axis::kTp, Axis::kEp}) {
     if (plan_.mesh[axis] > 1) options.axes[static_cast<int>(axis)] = &device_mesh_.along(axis);
@@ -100,62 +89,36 @@ void Trainer::GatherParameters() {
   device_.Synchronize(0);
 }
 
-void Trainer::Run(Executor& executor, const StepPlan& step, const ReadSamples& read, Timeline* timeline) {
-  num_kept_ = 0;
+std::vector<GemmUse> Trainer::Gemms() const {
+  std::vector<GemmUse> gemms = step_->Gemms();
+  for (const GemmUse& use : evaluation_->Gemms()) {
+    const bool known = std::any_of(gemms.begin(), gemms.end(),
+                                   [&use](const GemmUse& other) { return other.problem == use.problem; });
+    if (!known) gemms.push_back(use);
+  }
+  return gemms;
+}
+
+void Trainer::Run(Executor& executor, const StepPlan& step, const ReadSamples& read, Timeline* timeline,
+                  const ReadSamples& read_next) {
   executor.Run(
-      [&](int m, int program, const auto& inputs) { Fill(*step.programs[program], Keep(m, read), inputs); },
-      losses_, timeline);
+      [&](int m, int program, const auto& inputs) { inputs_.Load(*step.programs[program], m, read, inputs); },
+      losses_, timeline,
+      [&] {
+        if (read_next) inputs_.ReadAhead(read_next);
+      });
 }
 
-// Chunks come to the micro-batches in orders of their own, and to each micro-batch again.
-const Trainer::KeptSamples& Trainer::Keep(int micro_batch, const ReadSamples& read) {
-  for (; num_kept_ <= micro_batch; ++num_kept_) {
-    const Samples samples = read(num_kept_);
-    KeptSamples& kept = kept_[num_kept_];
-    for (size_t t = 0; t < in_stream_.size(); ++t) {
-      kept.inputs[t] = samples.inputs[in_stream_[t]];
-      kept.labels[t] = samples.labels[in_stream_[t]];
-    }
-    std::copy_n(samples.sample_ids, kept.sample_ids.size(), kept.sample_ids.begin());
-  }
-  return kept_[micro_batch];
-}
-
-void Trainer::Fill(const Program& program, const KeptSamples& samples,
-                   const std::vector<std::pair<ValueId, void*>>& inputs) {
-  const int64_t length = plan_.batch.sequence_length;
-  for (int64_t t = 0; t < token_index_.size(); ++t) {
-    const int64_t in_stream = in_stream_[t];
-    token_index_[t] = samples.sample_ids[in_stream / length] * length + in_stream % length;
-  }
-  for (const auto& [id, address] : inputs) {
-    if (address == nullptr) continue;
-    const Value& value = program.value(id);
-    const void* from = value.name == "ids"                ? static_cast<const void*>(samples.inputs.data())
-                       : value.name == "targets"          ? static_cast<const void*>(samples.labels.data())
-                       : value.name == "positions"        ? static_cast<const void*>(positions_.data())
-                       : value.name == "stream_positions" ? static_cast<const void*>(positions_.data())
-                       : value.name == "lo"               ? static_cast<const void*>(lo_.data())
-                       : value.name == "spans"            ? static_cast<const void*>(spans_.data())
-                                                          : static_cast<const void*>(token_index_.data());
-    // Of what cp and tp shard, this rank's rows: cp's shares follow each other, each of so many of tp's.
-    int64_t share = 0;
-    for (Axis axis : {Axis::kCp, Axis::kTp}) {
-      if (value.layout[axis].is_shard()) share = share * plan_.mesh[axis] + plan_.coordinate[axis];
-    }
-    device_.CopyToDevice(address, static_cast<const char*>(from) + share * value.size_bytes(),
-                         value.size_bytes(), 0);
-  }
-}
-
-StepResult Trainer::Step(double learning_rate, const ReadSamples& read, Timeline* timeline) {
+StepResult Trainer::Step(double learning_rate, const ReadSamples& read, Timeline* timeline,
+                         const ReadSamples& read_next) {
   double inputs[kNumStepInputs];
   inputs[kLearningRate] = learning_rate;
   inputs[kTokens] = static_cast<double>(plan_.batch.tokens());
   device_.CopyToDevice(store_.step_inputs(), inputs, sizeof(inputs), 0);
   const int64_t none = 0;
   device_.CopyToDevice(dropped_, &none, sizeof(none), 0);
-  Run(*step_, plan_.step, read, timeline);
+  inputs_.BeginStep();
+  Run(*step_, plan_.step, read, timeline, read_next);
   StepResult result;
   const auto tokens = static_cast<double>(plan_.batch.tokens());
   result.loss = LossSum(plan_.num_loss_terms, kCrossEntropyTerm) / tokens;
@@ -178,7 +141,8 @@ int64_t Trainer::DroppedChoices() {
 }
 
 double Trainer::EvaluateSum(const ReadSamples& read) {
-  Run(*evaluation_, plan_.evaluation, read);
+  inputs_.BeginEvaluation();
+  Run(*evaluation_, plan_.evaluation, read, nullptr, nullptr);
   return LossSum(1, kCrossEntropyTerm);
 }
 

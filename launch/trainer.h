@@ -8,18 +8,11 @@
 #include <vector>
 
 #include "launch/rank_plan.h"
+#include "launch/step_inputs.h"
 #include "parallel/mesh.h"
 #include "runtime/executor.h"
 
 namespace trireme {
-
-// What a micro-batch is filled from: `count` sequences, sample after sample, each of sequence_length ids and
-// labels. The pointers live until the next call.
-struct Samples {
-  const int32_t* inputs = nullptr;
-  const int32_t* labels = nullptr;
-  const int64_t* sample_ids = nullptr;  // global, [count]: the keys of dropout
-};
 
 struct StepResult {
   double loss = 0;              // mean over the step's tokens, before the update
@@ -31,10 +24,6 @@ struct StepResult {
 
 class Trainer {
  public:
-  // Gives the samples of micro-batch m of this rank's replica. Called once for each of a step, by ascending
-  // number.
-  using ReadSamples = std::function<Samples(int micro_batch)>;
-
   // Collective. Allocates everything that training will use. `mesh` moves what lies in host memory,
   // `device_mesh`, of the same ranks, what lies in the device's: the same one on a host device. All must
   // outlive the trainer.
@@ -48,10 +37,17 @@ class Trainer {
 
   // Collective. One optimiser step with this learning rate.
   // `timeline`, of the step's plan and under way, receives its events; nullptr: nobody asks.
-  StepResult Step(double learning_rate, const ReadSamples& read, Timeline* timeline = nullptr);
+  // `read_next`: gives the samples of the step after this one, which may be asked for while this one
+  // computes; if they are, the next call does not ask its own `read`. nullptr: there is none.
+  StepResult Step(double learning_rate, const ReadSamples& read, Timeline* timeline = nullptr,
+                  const ReadSamples& read_next = nullptr);
   // Collective. The loss over one global batch, summed over its tokens; changes nothing. A negative label
   // counts nothing.
   double EvaluateSum(const ReadSamples& read);
+
+  // The dense products of steps and evaluations, each problem once. Before Initialize their operands may be
+  // overwritten, if they are zero afterwards.
+  std::vector<GemmUse> Gemms() const;
 
   ParameterStore& store() { return store_; }
   const RankPlan& plan() const { return plan_; }
@@ -60,19 +56,9 @@ class Trainer {
  private:
   std::unique_ptr<Executor> MakeExecutor(const StepPlan& step, const std::vector<MemoryPlan>& memory,
                                          std::vector<Bindings> bindings);
-  // One micro-batch's samples, in the order of in_stream_, kept for the chunks that come to it later in the
-  // step.
-  struct KeptSamples {
-    std::vector<int32_t> inputs;
-    std::vector<int32_t> labels;
-    std::vector<int64_t> sample_ids;
-  };
-
   // Runs the list, filling inputs with what `read` gives.
-  void Run(Executor& executor, const StepPlan& step, const ReadSamples& read, Timeline* timeline = nullptr);
-  const KeptSamples& Keep(int micro_batch, const ReadSamples& read);
-  void Fill(const Program& program, const KeptSamples& samples,
-            const std::vector<std::pair<ValueId, void*>>& inputs);
+  void Run(Executor& executor, const StepPlan& step, const ReadSamples& read, Timeline* timeline,
+           const ReadSamples& read_next);
   // Of the run's losses, which have `num_terms` each.
   double LossSum(int64_t num_terms, int64_t term);
   // Over the mesh. Collective.
@@ -83,6 +69,7 @@ class Trainer {
   Mesh& device_mesh_;
   Device& device_;
   ParameterStore store_;
+  StepInputs inputs_;
   StepProfile profile_;
   void* slots_ = nullptr;
   void* transient_ = nullptr;
@@ -93,14 +80,6 @@ class Trainer {
   int64_t* dropped_ = nullptr;  // on the device: Program::dropped_choices of all chunks
   int64_t* dropped_on_host_ = nullptr;
   std::vector<double> loss_table_;  // of each micro-batch and rank of cp; each has one writer
-  std::vector<KeptSamples> kept_;   // of the step's micro-batches
-  int num_kept_ = 0;
-  // Of a replica's micro-batch, the tokens of each rank of cp behind those of the one before.
-  std::vector<int64_t> in_stream_;  // where each stands in it
-  std::vector<int32_t> positions_;
-  std::vector<int64_t> token_index_;
-  std::vector<int32_t> lo_;     // in the order of the stream
-  std::vector<int32_t> spans_;  // of this rank of cp
 };
 
 }  // namespace trireme

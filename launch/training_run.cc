@@ -20,6 +20,7 @@
 #include "configs/exit_codes.h"
 #include "launch/checkpoint_state.h"
 #include "launch/command.h"
+#include "launch/gemm_choices.h"
 #include "launch/learning_rate.h"
 #include "launch/machine_peak.h"
 #include "launch/rank_plan.h"
@@ -29,6 +30,7 @@
 #include "launch/trainer.h"
 #include "launch/training_data.h"
 #include "runtime/clock.h"
+#include "runtime/cuda_backend.h"
 
 namespace trireme {
 namespace {
@@ -68,6 +70,7 @@ class TrainingRun {
     if (const int code = Agree(Open()); code != kExitFinished) return code;
     if (IsFirst()) Announce();
     trainer_ = std::make_unique<Trainer>(plan_, mesh_, device_mesh_, device_);
+    if (const int code = Agree(ChooseProducts()); code != kExitFinished) return code;
     if (const int code = Agree(Restore(resume)); code != kExitFinished) return code;
     if (Agree(OpenTrace()) != kExitFinished) return kExitConfig;
     if (const int code = Agree(OpenLog()); code != kExitFinished) return code;
@@ -120,6 +123,25 @@ class TrainingRun {
                 static_cast<long long>(plan_.batch.tokens()), plan_.flops_per_token / 1e6);
     if (!transport_.empty()) std::printf("GPUs are joined by %s\n", transport_.c_str());
     std::fflush(stdout);
+  }
+
+  // While the trainer's memory holds nothing yet: the products are timed where they stand.
+  absl::Status ChooseProducts() {
+    const std::string& asked = config_.train().gemm_choices();
+    if (device_.is_host() || asked == "off") return absl::OkStatus();
+    std::string path = asked;
+    if (asked == "auto") {
+      if (IsFirst()) MakeFolders();
+      path = config_.run().directory() + "/gemm_choices.json";
+    }
+    GemmChoiceReport report;
+    const absl::Status status =
+        ChooseGemms(trainer_->Gemms(), path, mesh_.world(), OpenCudaGemmLibrary(device_).get(), &report);
+    if (status.ok() && IsFirst()) {
+      std::printf("products: %lld timed, %lld found in %s\n", static_cast<long long>(report.timed),
+                  static_cast<long long>(report.kept), path.c_str());
+    }
+    return status;
   }
 
   // The state at step 0, or that of the newest checkpoint.
@@ -199,13 +221,19 @@ class TrainingRun {
     return absl::OkStatus();
   }
 
-  absl::Status MakeRunDirectory() {
+  // run.directory and those above it; false where it cannot be made, and why in errno.
+  bool MakeFolders() {
     const std::string& directory = config_.run().directory();
     for (size_t slash = directory.find('/', 1); slash != std::string::npos;
          slash = directory.find('/', slash + 1)) {
       mkdir(directory.substr(0, slash).c_str(), 0777);
     }
-    if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+    return mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST;
+  }
+
+  absl::Status MakeRunDirectory() {
+    const std::string& directory = config_.run().directory();
+    if (!MakeFolders()) {
       return absl::UnavailableError(
           absl::StrCat("run.directory: ", directory, ": cannot be made: ", std::strerror(errno)));
     }
@@ -257,8 +285,10 @@ class TrainingRun {
     const double begin = NowSeconds();
     const double learning_rate = LearningRate(config_, step);
     Timeline* const timeline = trace_.has_value() ? trace_->Begin(step) : nullptr;
-    const StepResult result = trainer_->Step(
-        learning_rate, [this](int) { return OrAbort(data_->Next()); }, timeline);
+    // The loader goes on by itself; what was read ahead of a stop is read again after it.
+    const ReadSamples read = [this](int) { return OrAbort(data_->Next()); };
+    const StepResult result =
+        trainer_->Step(learning_rate, read, timeline, step < config_.train().steps() ? read : nullptr);
     if (timeline != nullptr) trace_->End(step);
     const double seconds = NowSeconds() - begin;
     state_.step = step;

@@ -21,6 +21,11 @@ absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(int) {
   return NotBuilt();
 }
 
+std::unique_ptr<GemmLibrary> OpenCudaGemmLibrary(Device&) {
+  LOG(FATAL) << NotBuilt();
+  return nullptr;
+}
+
 double MeasureCudaGemmPeak(DType, Device&) {
   LOG(FATAL) << NotBuilt();
   return 0;

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/device.h"
 #include "runtime/dtype.h"
+#include "runtime/gemm_library.h"
 
 namespace trireme {
 
@@ -17,6 +18,10 @@ absl::StatusOr<int> NumCudaDevices();
 
 // GPU number `ordinal` of them, for the thread that asks.
 absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(int ordinal);
+
+// The products of this GPU, as the thread that asks will make them. `device`: of OpenCudaDevice, and outlives
+// it.
+std::unique_ptr<GemmLibrary> OpenCudaGemmLibrary(Device& device);
 
 // The best that products of f32 or bf16 operands reach on this GPU right now, in GFLOP/s, on random numbers;
 // takes a second. `device`: of OpenCudaDevice.

@@ -18,6 +18,8 @@ using StreamId = int;
 using EventId = int64_t;
 // A moment in the work of a stream, for timelines: Device::MarkTime.
 using TimeMark = int64_t;
+// Work that was captured to be enqueued again as a whole: Device::EndCapture.
+using GraphId = int64_t;
 
 class Device {
  public:
@@ -50,6 +52,21 @@ class Device {
   virtual TimeMark MarkTime(StreamId) { return static_cast<TimeMark>(NowSeconds() * 1e9); }
   virtual double SecondsAt(TimeMark mark) const { return static_cast<double>(mark) * 1e-9; }
 
+  // A name, for the backend's profiler, of what the host enqueues until EndRange; ranges nest. Without effect
+  // where has_ranges() is false.
+  virtual bool has_ranges() const { return false; }
+  virtual void BeginRange(const char*) {}
+  virtual void EndRange() {}
+
+  // Where has_graphs(): from BeginCapture to EndCapture what is enqueued on the compute stream is kept
+  // instead of done, with every argument as it was then, and Replay enqueues all of it with one call. In
+  // between nothing may be allocated, waited for or enqueued on another stream. Graphs are freed with the
+  // device.
+  virtual bool has_graphs() const { return false; }
+  virtual void BeginCapture();
+  virtual GraphId EndCapture();
+  virtual void Replay(GraphId graph);
+
   // What the backend's libraries know the stream by (cudaStream_t); nullptr on the host.
   virtual void* native(StreamId stream) const = 0;
 
@@ -58,6 +75,11 @@ class Device {
   // from AllocateHost if the host is not to wait in the call.
   virtual void CopyToDevice(void* device, const void* host, int64_t bytes, StreamId stream) = 0;
   virtual void CopyToHost(void* host, const void* device, int64_t bytes, StreamId stream) = 0;
+  // As CopyToDevice, from memory of AllocateHost that stays as it is until `stream` has done the copy: the
+  // host neither waits nor copies it aside first.
+  virtual void SendToDevice(void* device, const void* host, int64_t bytes, StreamId stream) {
+    CopyToDevice(device, host, bytes, stream);
+  }
   virtual void CopyWithin(void* to, const void* from, int64_t bytes, StreamId stream) = 0;
 
   // The kernel of an op on this device; aborts for an op that it lacks.

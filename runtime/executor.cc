@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_set.h"
 #include "runtime/clock.h"
 #include "runtime/op_table.h"
 
@@ -52,6 +53,8 @@ Executor::Executor(const StepPlan& plan, std::vector<MemoryPlan> memory, std::ve
   }
   const int64_t offsets_bytes = device_.is_host() ? 0 : MostOffsetsBytes(plan);
   if (offsets_bytes > 0) host_offsets_ = static_cast<char*>(device_.AllocateHost(offsets_bytes));
+  if (!device_.has_ranges()) return;
+  for (int i = 0; i < plan.entries.size(); ++i) entry_names_.push_back(plan.EntryText(i));
 }
 
 int64_t Executor::SlotBytes(const StepPlan& plan, const std::vector<MemoryPlan>& memory) {
@@ -119,41 +122,87 @@ Executor::BoundSegment Executor::Bind(int program, int segment, int slot) const 
     for (ValueId id : op.inputs) b.inputs.push_back(ViewOf(program, id, slot));
     for (ValueId id : op.outputs) b.outputs.push_back(ViewOf(program, id, slot));
     b.workspace = static_cast<char*>(options_.transient) + memory_[program].workspaces[segment][i];
-    bound.push_back(std::move(b));
+    const bool communicates = b.kernel == nullptr;
+    if (bound.empty() || communicates || bound.back().communicates) {
+      bound.emplace_back();
+      bound.back().communicates = communicates;
+    }
+    bound.back().adds_gradient |= b.adds_gradient;
+    bound.back().ops.push_back(std::move(b));
   }
   return bound;
 }
 
 void Executor::RunSegment(const StepEntry& entry) {
+  const bool is_looked_at =
+      timeline_ != nullptr || (options_.profile != nullptr && options_.profile->waits_for_every_op);
+  const bool uses_graphs = options_.graphs && device_.has_graphs() && !is_looked_at;
   std::vector<std::vector<BoundSegment>>& slots = bound_[entry.program];
-  for (const BoundOp& op : slots[std::min<size_t>(entry.slot, slots.size() - 1)][entry.segment]) {
-    const double begin = options_.profile != nullptr ? NowSeconds() : 0;
-    if (timeline_ != nullptr) timeline_->BeginOp(op.index);
-    if (op.kernel == nullptr) {
-      RunCollective(op);
-    } else {
-      device_.Launch(op.kernel->run,
-                     {.op = *op.op,
-                      .inputs = op.inputs,
-                      .outputs = op.outputs,
-                      .accumulate = op.op->always_accumulates || (entry.accumulates && op.adds_gradient),
-                      .workspace = op.workspace,
-                      .mesh = options_.mesh,
-                      .coordinate = options_.coordinate,
-                      .num_threads = device_.num_threads()},
-                     0);
+  const size_t slot = std::min<size_t>(entry.slot, slots.size() - 1);
+  for (Piece& piece : slots[slot][entry.segment]) {
+    if (!uses_graphs || piece.communicates) {
+      for (const BoundOp& op : piece.ops) RunOp(op, entry.accumulates);
+      continue;
     }
-    if (timeline_ != nullptr) timeline_->EndOp();
+    // Addresses, shapes and attributes are the piece's own; whether to add is all that differs between runs.
+    const bool adds = entry.accumulates && piece.adds_gradient;
+    piece.runs[adds ? 1 : 0].Run(device_, [&] {
+      for (const BoundOp& op : piece.ops) LaunchOp(op, entry.accumulates);
+    });
     if (num_under_way_ > 0) Progress();
-    if (options_.profile != nullptr) {
-      if (options_.profile->waits_for_every_op) device_.Synchronize(0);
-      const double seconds = NowSeconds() - begin;
-      const int kind = static_cast<int>(op.op->kind);
-      options_.profile->op_seconds[kind] += seconds;
-      ++options_.profile->op_calls[kind];
-      if (op.kernel == nullptr) options_.profile->communication_seconds += seconds;
+  }
+}
+
+KernelArguments Executor::ArgumentsOf(const BoundOp& op, bool accumulates) const {
+  return {.op = *op.op,
+          .inputs = op.inputs,
+          .outputs = op.outputs,
+          .accumulate = op.op->always_accumulates || (accumulates && op.adds_gradient),
+          .workspace = op.workspace,
+          .mesh = options_.mesh,
+          .coordinate = options_.coordinate,
+          .num_threads = device_.num_threads()};
+}
+
+void Executor::LaunchOp(const BoundOp& op, bool accumulates) {
+  device_.Launch(op.kernel->run, ArgumentsOf(op, accumulates), 0);
+}
+
+std::vector<GemmUse> Executor::Gemms() const {
+  absl::flat_hash_set<std::string> seen;
+  std::vector<GemmUse> gemms;
+  for (const StepEntry& entry : plan_.entries) {
+    if (entry.kind != StepKind::kRun) continue;
+    const std::vector<std::vector<BoundSegment>>& slots = bound_[entry.program];
+    for (const Piece& piece : slots[std::min<size_t>(entry.slot, slots.size() - 1)][entry.segment]) {
+      for (const BoundOp& op : piece.ops) {
+        const std::optional<GemmUse> gemm = GemmOf(ArgumentsOf(op, entry.accumulates));
+        if (gemm.has_value() && seen.insert(gemm->problem.ToString()).second) gemms.push_back(*gemm);
+      }
     }
   }
+  return gemms;
+}
+
+void Executor::RunOp(const BoundOp& op, bool accumulates) {
+  const double begin = options_.profile != nullptr ? NowSeconds() : 0;
+  if (timeline_ != nullptr) timeline_->BeginOp(op.index);
+  if (op.kernel == nullptr) {
+    device_.BeginRange(Name(op.op->kind));
+    RunCollective(op);
+    device_.EndRange();
+  } else {
+    LaunchOp(op, accumulates);
+  }
+  if (timeline_ != nullptr) timeline_->EndOp();
+  if (num_under_way_ > 0) Progress();
+  if (options_.profile == nullptr) return;
+  if (options_.profile->waits_for_every_op) device_.Synchronize(0);
+  const double seconds = NowSeconds() - begin;
+  const int kind = static_cast<int>(op.op->kind);
+  options_.profile->op_seconds[kind] += seconds;
+  ++options_.profile->op_calls[kind];
+  if (op.kernel == nullptr) options_.profile->communication_seconds += seconds;
 }
 
 std::pair<View, View> Executor::OffsetsOnHost(const BoundOp& op) {
@@ -298,18 +347,22 @@ void Executor::RunEntry(int index, const LoadFunction& load, double* losses) {
   }
 }
 
-void Executor::Run(const LoadFunction& load, double* losses, Timeline* timeline) {
+void Executor::Run(const LoadFunction& load, double* losses, Timeline* timeline,
+                   const std::function<void()>& enqueued) {
   num_under_way_ = 0;
   timeline_ = timeline;
   for (int i = 0; i < plan_.entries.size(); ++i) {
     if (timeline != nullptr) timeline->Begin(i);
+    if (!entry_names_.empty()) device_.BeginRange(entry_names_[i].c_str());
     RunEntry(i, load, losses);
+    if (!entry_names_.empty()) device_.EndRange();
     if (timeline != nullptr) {
       const StepEntry& entry = plan_.entries[i];
       timeline->End(i, entry.kind == StepKind::kStart ? options_.channels[entry.channel]->stream() : 0);
     }
   }
   timeline_ = nullptr;
+  if (enqueued) enqueued();
   WaitForDevice();
   CHECK_EQ(num_under_way_, 0) << "the step plan starts a message that it does not wait for";
 }

@@ -5,11 +5,14 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "runtime/communicator.h"
 #include "runtime/device.h"
+#include "runtime/gemm_library.h"
 #include "runtime/passes/memory_plan.h"
+#include "runtime/repeated_run.h"
 #include "runtime/row_exchange.h"
 #include "runtime/step_plan.h"
 #include "runtime/timeline.h"
@@ -44,7 +47,10 @@ class Executor {
     // Memory for slots and transient values: SlotBytes(plan) and TransientBytes(plan).
     void* slots = nullptr;
     void* transient = nullptr;
-    // Filled while running; may be nullptr.
+    // Where the device has graphs: what segments enqueue between two collectives is captured, and replayed
+    // from the third time on. Steps that are traced or whose ops are waited for go without.
+    bool graphs = false;
+    // Filled while running; may be nullptr. What is replayed as a graph is not counted.
     StepProfile* profile = nullptr;
   };
 
@@ -64,7 +70,13 @@ class Executor {
   // each micro-batch's loss sums where the plan has kLoss entries; from AllocateHost, or the host waits for
   // each.
   // `timeline`: of this plan, receives the step's events; nullptr: nobody asks.
-  void Run(const LoadFunction& load, double* losses, Timeline* timeline = nullptr);
+  // `enqueued`, if given, is called when the whole list is, before the wait: what the host does there costs
+  // no time where the device works by itself.
+  void Run(const LoadFunction& load, double* losses, Timeline* timeline = nullptr,
+           const std::function<void()>& enqueued = nullptr);
+
+  // The dense products of the list, each problem once, where the list has it first.
+  std::vector<GemmUse> Gemms() const;
 
   // The address of a value of a program in a slot.
   void* Address(int program, ValueId id, int slot) const;
@@ -79,7 +91,14 @@ class Executor {
     std::vector<View> outputs;
     void* workspace;
   };
-  using BoundSegment = std::vector<BoundOp>;
+  // Ops that follow each other and only enqueue, or one collective.
+  struct Piece {
+    std::vector<BoundOp> ops;
+    bool communicates = false;
+    bool adds_gradient = false;       // any of its ops
+    std::array<RepeatedRun, 2> runs;  // without and with adding to parameter gradients
+  };
+  using BoundSegment = std::vector<Piece>;
 
   View ViewOf(int program, ValueId id, int slot) const;
   bool AddsGradient(int program, const Op& op) const;
@@ -87,6 +106,9 @@ class Executor {
   void Load(const StepEntry& entry, const LoadFunction& load);
   void RunEntry(int index, const LoadFunction& load, double* losses);
   void RunSegment(const StepEntry& entry);
+  void RunOp(const BoundOp& op, bool accumulates);
+  KernelArguments ArgumentsOf(const BoundOp& op, bool accumulates) const;
+  void LaunchOp(const BoundOp& op, bool accumulates);
   void RunCollective(const BoundOp& op);
   // The offsets of an exchange of rows, where the host can read them. Off the host it waits for the device:
   // who sends how many rows is known to it alone, and messages take their lengths from the host.
@@ -107,7 +129,8 @@ class Executor {
   int num_under_way_ = 0;
   Timeline* timeline_ = nullptr;  // of the Run under way
   RowExchange row_exchange_;
-  char* host_offsets_ = nullptr;  // for OffsetsOnHost; null where nothing needs it
+  char* host_offsets_ = nullptr;          // for OffsetsOnHost; null where nothing needs it
+  std::vector<std::string> entry_names_;  // where the device has ranges
 };
 
 }  // namespace trireme

@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string>
 
 #include "runtime/autograd.h"
 #include "runtime/cpu/cpu_device.h"
+#include "runtime/op_table.h"
 #include "runtime/ops/activation.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/linear.h"
@@ -37,7 +40,7 @@ class OneRank : public Communicator {
   Ticket StartReceive(void*, int64_t, DType, int) override { return ++last_; }
   void Wait(Ticket ticket) override {
     EXPECT_EQ(ticket, last_);
-    if (out_ != nullptr) std::memcpy(out_, in_, bytes_);
+    if (out_ != nullptr) std::memmove(out_, in_, bytes_);
     out_ = nullptr;
     ++num_waits;
   }
@@ -141,6 +144,50 @@ TEST_F(ExecutorTest, MessagesAreMovedAheadBetweenOpsWhileAnyIsUnderWay) {
   EXPECT_EQ(communicator_.num_progress, 2);
 }
 
+// Writes down the ranges that it is given, as a bracketed text.
+class RangesDevice : public CpuDevice {
+ public:
+  RangesDevice() : CpuDevice(1) {}
+  bool has_ranges() const override { return true; }
+  void BeginRange(const char* name) override { text += std::string("(") + name; }
+  void EndRange() override { text += ")"; }
+  std::string text;
+};
+
+TEST(ExecutorRangesTest, EntriesAndTheCollectivesInThemAreNamed) {
+  Program program;
+  AxisSizes mesh;
+  mesh[Axis::kTp] = 2;
+  Recorder recorder(&program, mesh, {});
+  recorder.BeginSegment("block.0", Region::kForward);
+  const Tensor x = recorder.Input("x", DType::kF32, {2, 2}, {kInvariant, kPartial});
+  program.stage_output = Redistribute(x, Axis::kTp, kInvariant).id();
+  RangesDevice device;
+  const MemoryPlan memory = PlanMemory(program, device);
+  StepPlan plan;
+  plan.programs = {&program};
+  plan.channels = {"dp"};
+  plan.entries = {{.kind = StepKind::kRun, .segment = 0, .micro_batch = 3},
+                  {.kind = StepKind::kStart,
+                   .message = Message::kAllReduce,
+                   .in = program.stage_output,
+                   .out = program.stage_output,
+                   .channel = 0},
+                  {.kind = StepKind::kWait, .started = 1}};
+  OneRank rank;
+  Executor::Options options = {.mesh = mesh, .channels = {&rank}};
+  options.axes[static_cast<int>(Axis::kTp)] = &rank;
+  options.slots = device.Allocate(Executor::SlotBytes(plan, {memory}));
+  options.transient = device.Allocate(Executor::TransientBytes({memory}));
+  Executor executor(plan, {memory}, {Bindings(program.values.size(), nullptr)}, device, options);
+  executor.Run([](int, int, const auto&) {}, nullptr);
+  const std::string collective = std::string("(") + Name(OpKind::kAllReduce) + ")";
+  EXPECT_EQ(device.text,
+            "(" + plan.EntryText(0) + collective + ")(" + plan.EntryText(1) + ")(" + plan.EntryText(2) + ")");
+  EXPECT_NE(plan.EntryText(0).find("forward block.0"), std::string::npos);
+  EXPECT_NE(plan.EntryText(0).find("micro-batch 3"), std::string::npos);
+}
+
 TEST_F(ExecutorDeathTest, AMessageThatIsNeverWaitedForAborts) {
   float table[4] = {};
   plan_.entries = {
@@ -179,6 +226,49 @@ TEST(ExecutorAccumulationTest, OnlyParameterGradientsAreAddedTo) {
   }
   const std::vector<double> found = run.Get(program.parameters[1].gradient);
   for (int i = 0; i < 5; ++i) EXPECT_NEAR(found[i], expected[i], 1e-12);
+}
+
+TEST(ExecutorGemmsTest, AreListedOnceEachWithTheirOperands) {
+  Program program;
+  Recorder recorder(&program, {}, {.compute = DType::kF32});
+  recorder.BeginSegment("products", Region::kForward);
+  const Tensor x = recorder.Input("x", DType::kF32, {3, 4}, {});
+  const auto w = [&](const char* name) {
+    return recorder.Parameters({{.name = name, .global_shape = {4, 4}}});
+  };
+  program.stage_output = Linear(Linear(x, w("w1")), w("w2")).id();
+  Differentiate(recorder);
+  CpuDevice device(1);
+  const MemoryPlan memory = PlanMemory(program, device);
+  StepPlan plan;
+  plan.programs = {&program};
+  for (const bool accumulates : {false, true}) {
+    for (int s = 0; s < program.segments.size(); ++s) {
+      plan.entries.push_back({.segment = s, .micro_batch = 0, .accumulates = accumulates && s > 0});
+    }
+  }
+  Bindings bindings(program.values.size(), nullptr);
+  for (const ParameterGroup& group : program.parameters) {
+    for (ValueId id : {group.value, group.gradient})
+      bindings[id] = device.Allocate(program.value(id).size_bytes());
+  }
+  Executor::Options options;
+  options.slots = device.Allocate(Executor::SlotBytes(plan, {memory}));
+  options.transient = device.Allocate(Executor::TransientBytes({memory}));
+  const Executor executor(plan, {memory}, {bindings}, device, options);
+  std::vector<std::string> found;
+  for (const GemmUse& use : executor.Gemms()) {
+    std::string text = use.problem.ToString();
+    found.push_back(text.substr(0, text.find(", aligned")));
+    EXPECT_TRUE(use.a != nullptr && use.b != nullptr && use.c != nullptr);
+    EXPECT_EQ(use.problem.alignment, GemmAlignment(use.a, use.b, use.c));
+  }
+  std::sort(found.begin(), found.end());
+  found.erase(std::unique(found.begin(), found.end()), found.end());  // where alignments differ
+  const std::vector<std::string> expected = {
+      "f32 -> f32, A [3, 4], B [4, 4]", "f32 -> f32, A [3, 4], B [4, 4]^T",
+      "f32 -> f32, A [3, 4]^T, B [3, 4]", "f32 -> f32, A [3, 4]^T, B [3, 4], added"};
+  EXPECT_EQ(found, expected);
 }
 
 TEST(ExecutorAccumulationTest, TheFirstMicroBatchOfAStepOverwrites) {

@@ -15,7 +15,7 @@ std::string Where(const StepEntry& entry) {
   return absl::StrCat("  micro-batch ", entry.micro_batch, " slot ", entry.slot);
 }
 
-std::string EntryText(const StepPlan& plan, const StepEntry& entry) {
+std::string TextOf(const StepPlan& plan, const StepEntry& entry) {
   const Program& program = *plan.programs[entry.program];
   switch (entry.kind) {
     case StepKind::kLoad:
@@ -46,6 +46,10 @@ std::string EntryText(const StepPlan& plan, const StepEntry& entry) {
 
 }  // namespace
 
+std::string StepPlan::EntryText(int entry) const {
+  return TextOf(*this, entries[entry]);
+}
+
 std::string StepPlan::ToString() const {
   std::vector<std::string> freed(entries.size());
   for (const Residence& residence : residences) {
@@ -55,7 +59,7 @@ std::string StepPlan::ToString() const {
   }
   std::string text;
   for (size_t i = 0; i < entries.size(); ++i) {
-    absl::StrAppend(&text, i, " ", EntryText(*this, entries[i]), freed[i], "\n");
+    absl::StrAppend(&text, i, " ", EntryText(static_cast<int>(i)), freed[i], "\n");
   }
   return text;
 }

@@ -64,8 +64,9 @@ struct StepPlan {
   // has been reduced. StepEntry::accumulates is not about them.
   std::vector<std::vector<ValueId>> passing_gradients;
 
-  // A listing, a line an entry.
+  // A listing, a line an entry; and one of its entries.
   std::string ToString() const;
+  std::string EntryText(int entry) const;
 };
 
 }  // namespace trireme

@@ -58,11 +58,11 @@ Saved TrainAndSave(const std::string& recipe, const Overrides& settings, const O
   SaveRequest request;
   request.run_directory = "run";
   request.state.step = kSteps;
-  RunOnThreads(recipe, overrides, kSteps, {}, MakeCpuDevice, nullptr,
-               [&](Trainer& trainer, Communicator& world) {
+  RunOnThreads(recipe, overrides, kSteps, {}, MakeCpuDevice,
+               {.at_end = [&](Trainer& trainer, Communicator& world) {
                  const auto report = Save(request, SlicesToSave(trainer.store()), world, storage);
                  EXPECT_TRUE(report.ok()) << report.status();
-               });
+               }});
   Saved saved;
   const auto reader = CheckpointReader::Open("run", storage);
   EXPECT_TRUE(reader.ok()) << reader.status();

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/cpu/kernel_cases.h"
 #include "runtime/cpu/kernels.h"
+#include "runtime/cuda/gpu.h"
 #include "runtime/cuda/kernels.h"
 #include "runtime/op_table.h"
 #include "tests/emulator/every_order.h"
@@ -44,6 +45,55 @@ TEST_P(EmulatedKernelTest, MatchesItsDefinitionInEveryOrderWithTheSameBits) {
 TEST_P(EmulatedKernelTest, MatchesItsDefinitionWhereNoOperandIsAlignedForVectors) {
   for (DType compute : kComputeTypes)
     ExpectDefined(GetParam(), entry(), {.compute = compute, .offset = 1, .device = KernelDevice()});
+}
+
+// A graph replays what a launcher enqueued once. So what it enqueues, kernels and all their arguments by
+// value, follows from the KernelArguments alone, whatever was run before.
+Kernel launched_by_graph = nullptr;
+
+void LaunchByGraph(const KernelArguments& arguments) {
+  auto stream = static_cast<cudaStream_t>(arguments.stream);
+  const bool own = stream == nullptr;  // in the emulator, where tests launch without a device
+  if (own) {
+    ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+  }
+  KernelArguments here = arguments;
+  here.stream = stream;
+  cudaGraph_t graphs[2];
+  for (cudaGraph_t& graph : graphs) {
+    ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+    launched_by_graph(here);
+    ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+  }
+#ifndef TRIREME_GPU_TESTS
+  const std::vector<emulator::GraphNode>&first = emulator::NodesOf(graphs[0]),
+        &second = emulator::NodesOf(graphs[1]);
+  ASSERT_EQ(first.size(), second.size());
+  for (size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(first[i].SameWork(second[i])) << first[i].name;
+#endif
+  cudaGraphExec_t ready = nullptr;
+  ASSERT_EQ(cudaGraphInstantiate(&ready, graphs[0], 0), cudaSuccess);
+  ASSERT_EQ(cudaGraphLaunch(ready, stream), cudaSuccess);
+  ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  EXPECT_EQ(cudaGraphExecDestroy(ready), cudaSuccess);
+  for (cudaGraph_t graph : graphs) EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  if (own) {
+    EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+  }
+}
+
+TEST_P(EmulatedKernelTest, AGraphOfItDoesTheSame) {
+  launched_by_graph = entry().run;
+  for (DType compute : kComputeTypes) {
+    const RunOptions options = {.compute = compute, .device = KernelDevice()};
+    const std::vector<TestTensor> launched = RunCase(entry(), GetParam(), options);
+    const std::vector<TestTensor> replayed =
+        RunCase({LaunchByGraph, entry().workspace_bytes}, GetParam(), options);
+    ASSERT_EQ(launched.size(), replayed.size());
+    for (size_t i = 0; i < launched.size(); ++i) {
+      EXPECT_TRUE(replayed[i].SameBits(launched[i])) << "output " << i << " in " << Name(compute);
+    }
+  }
 }
 
 class OverwritingEmulatedKernelTest : public EmulatedKernelTest {};

@@ -4,12 +4,20 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
+#include <thread>
 
 #include "launch/bench_kernels.h"
+#include "launch/gemm_choices.h"
+#include "launch/trainer.h"
 #include "parallel/host_staged_communicator.h"
+#include "parallel/self_communicator.h"
 #include "runtime/clock.h"
 #include "runtime/cuda_backend.h"
 #include "tests/emulator/emulator.h"
+#ifndef TRIREME_GPU_TESTS
+#include "tests/emulator/streams.h"
+#endif
 #include "tests/mesh_run.h"
 
 namespace trireme {
@@ -45,7 +53,8 @@ TEST_P(EmulatedTrainingTest, TrainsAsTheCpuDoes) {
 #ifndef TRIREME_GPU_TESTS
   const int64_t blocks_before = emulator::NumBlocksRun();
 #endif
-  const MeshRunResult gpu = RunOnThreads(c.recipe, overrides, 3, {}, MakeEmulatedGpu, StageThroughHost);
+  const MeshRunResult gpu =
+      RunOnThreads(c.recipe, overrides, 3, {}, MakeEmulatedGpu, {.wrap_world = StageThroughHost});
 #ifndef TRIREME_GPU_TESTS
   EXPECT_GT(emulator::NumBlocksRun(), blocks_before + 1000) << "the kernels did not run in the emulator";
 #endif
@@ -83,6 +92,84 @@ INSTANTIATE_TEST_SUITE_P(
                     TrainingCase{"gpt2_bf16", "tiny_gpt2.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2},
                     TrainingCase{"llama_bf16", "tiny_llama.textproto", "bf16", {"mesh.dp=1"}, 2e-3, 2e-2}),
     [](const auto& info) { return std::string(info.param.name); });
+
+// Also on a GPU, where cuBLASLt is asked and timed.
+TEST(EmulatedChoicesTest, ProductsAreTimedInThePlansOwnMemory) {
+  const std::string path = testing::TempDir() + "emulated_gemm_choices.json";
+  std::remove(path.c_str());
+  std::vector<std::string> settings = kSmall;
+  settings.emplace_back("train.dtype=bf16");
+  const auto train = [&](int64_t timed, int64_t kept) {
+    return RunOnThreads("tiny_gpt2.textproto", settings, 2, {}, MakeEmulatedGpu,
+                        {.prepare = [&](Trainer& trainer, Communicator& world, Device& device) {
+                          GemmChoiceReport report;
+                          const std::vector<GemmUse> uses = trainer.Gemms();
+                          const absl::Status status =
+                              ChooseGemms(uses, path, world, OpenCudaGemmLibrary(device).get(), &report);
+                          EXPECT_TRUE(status.ok()) << status;
+                          EXPECT_EQ(report.timed, timed < 0 ? uses.size() : timed);
+                          EXPECT_EQ(report.kept, kept < 0 ? uses.size() : kept);
+                          EXPECT_GT(uses.size(), 8);
+                        }});
+  };
+  // On a thread of its own, as choices are a thread's.
+  std::thread([&] {
+    const MeshRunResult first = RunOnThreads("tiny_gpt2.textproto", settings, 2, {}, MakeEmulatedGpu);
+    const MeshRunResult timed = train(-1, 0);
+    const MeshRunResult kept = train(0, -1);
+    EXPECT_EQ(timed.losses, kept.losses);
+    EXPECT_EQ(timed.gradients, kept.gradients);
+#ifndef TRIREME_GPU_TESTS  // where the first proposal may be the fastest
+    EXPECT_NE(first.gradients, timed.gradients) << "the products do not use what was chosen";
+#endif
+    for (size_t i = 0; i < first.losses.size(); ++i) EXPECT_NEAR(first.losses[i], timed.losses[i], 1e-3);
+  }).join();
+  std::remove(path.c_str());
+}
+
+void ExpectSameBits(const MeshRunResult& a, const MeshRunResult& b) {
+  EXPECT_EQ(a.losses, b.losses);
+  EXPECT_EQ(a.evaluation, b.evaluation);
+  EXPECT_TRUE(a.gradients == b.gradients);
+  EXPECT_TRUE(a.parameters == b.parameters);
+}
+
+// Two steps run as they are and are captured; the third and most micro-batches before it are replayed.
+void ExpectGraphsChangeNothing(const char* recipe, std::vector<std::string> settings) {
+  settings.insert(settings.end(), kSmall.begin(), kSmall.end());
+  const MeshRunResult replayed = RunOnThreads(recipe, settings, 3, {}, MakeEmulatedGpu);
+  settings.emplace_back("train.cuda_graphs=false");
+  ExpectSameBits(replayed, RunOnThreads(recipe, settings, 3, {}, MakeEmulatedGpu));
+}
+
+TEST(EmulatedGraphsTest, ReplayedSegmentsGiveTheSameBits) {
+  ExpectGraphsChangeNothing("tiny_gpt2.textproto", {"train.dtype=bf16", "model.dropout=0.1"});
+}
+
+#ifndef TRIREME_GPU_TESTS
+TEST(EmulatedGraphsTest, ReplayedSegmentsGiveTheSameBitsOnAMesh) {
+  ExpectGraphsChangeNothing("tiny_llama.textproto",
+                            {"train.dtype=bf16", "mesh.dp=2", "mesh.tp=2", "mesh.pp=2",
+                             "parallel.zero_stage=3", "parallel.recompute=full"});
+}
+
+// Streams that do their work as late, or as early, as events allow: a missing one shows.
+TEST(EmulatedStreamsTest, SamplesTravelOnAStreamOfTheirOwn) {
+  std::vector<MeshRunResult> results;
+  for (const auto mode : {emulator::StreamMode::kAtOnce, emulator::StreamMode::kWhenAsked,
+                          emulator::StreamMode::kOthersFirst}) {
+    emulator::SetStreamMode(mode);
+    // Collectives of one rank are copies, in the order of the device's stream.
+    const auto wrap = [](Communicator&, Device& device) {
+      return std::make_unique<SelfCommunicator>(&device);
+    };
+    results.push_back(
+        RunOnThreads("tiny_gpt2.textproto", kSmall, 3, {}, MakeEmulatedGpu, {.wrap_world = wrap}));
+  }
+  emulator::SetStreamMode(emulator::StreamMode::kAtOnce);
+  for (const MeshRunResult& result : results) ExpectSameBits(result, results[0]);
+}
+#endif
 
 // Also on a GPU (cuda_tests), where the marks are times of the device's own clock.
 TEST(EmulatedTimingTest, MarksLieBetweenWhatTheHostReadsAround) {

@@ -103,7 +103,7 @@ std::unique_ptr<Device> MakeCpuDevice() {
 
 MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::string>& overrides,
                            int num_steps, const ThreadOptions& options, const MakeDevice& make_device,
-                           const WrapWorld& wrap_world, const AtEnd& at_end) {
+                           const RunHooks& hooks) {
   const Config config = TestConfig(recipe, overrides);
   const AxisSizes sizes = MeshSizes(config);
   MeshRunResult result;
@@ -111,7 +111,8 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
   const auto body = [&](Communicator& thread_world) {
     const std::unique_ptr<Device> made = make_device();
     Device& device = *made;
-    const std::unique_ptr<Communicator> wrapped = wrap_world ? wrap_world(thread_world, device) : nullptr;
+    const std::unique_ptr<Communicator> wrapped =
+        hooks.wrap_world ? hooks.wrap_world(thread_world, device) : nullptr;
     Communicator& device_world = wrapped != nullptr ? *wrapped : thread_world;
     Communicator& world = device.is_host() ? device_world : thread_world;
     absl::StatusOr<std::unique_ptr<Mesh>> mesh = Mesh::Create(world, sizes, LinksOf(config));
@@ -121,6 +122,7 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
     CHECK(device_mesh.ok()) << device_mesh.status();
     RankPlan plan = MakeRankPlan(config, (*mesh)->coordinate(), device);
     Trainer trainer(plan, **mesh, *device_mesh != nullptr ? **device_mesh : **mesh, device);
+    if (hooks.prepare) hooks.prepare(trainer, world, device);
     trainer.Initialize(static_cast<uint64_t>(config.train().seed()));
     MadeUpData data(plan.batch, config.model().vocab_size());
     {
@@ -135,15 +137,17 @@ MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::str
     int64_t allocations = 0;
     for (int step = 0; step < num_steps; ++step) {
       if (step == 1) allocations = device.num_allocations();
-      const StepResult r =
-          trainer.Step(config.optimizer().learning_rate(), [&](int m) { return data.Read(step, m); });
+      const ReadSamples read = [&](int m) { return data.Read(step, m); };
+      const ReadSamples read_next = [&](int m) { return data.Read(step + 1, m); };
+      const StepResult r = trainer.Step(config.optimizer().learning_rate(), read, nullptr,
+                                        step + 1 < num_steps ? read_next : nullptr);
       losses.push_back(r.loss);
       z_losses.push_back(r.z_loss);
       norms.push_back(r.gradient_norm);
       dropped_choices.push_back(r.dropped_choices);
     }
     trainer.store().FetchToHost();
-    if (at_end) at_end(trainer, world);
+    if (hooks.at_end) hooks.at_end(trainer, world);
     std::lock_guard<std::mutex> lock(mutex);
     if (num_steps > 1) result.allocations_in_steps += device.num_allocations() - allocations;
     Collect(trainer.store(), &ParameterStore::owned_gradients, result.gradients);

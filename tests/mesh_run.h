@@ -15,6 +15,8 @@
 
 namespace trireme {
 
+class Trainer;
+
 // Global tensors by parameter name, in the parameter's own (unpadded) extent.
 using GlobalTensors = std::map<std::string, std::vector<double>>;
 
@@ -32,17 +34,20 @@ struct MeshRunResult {
 
 // `recipe`: a file under configs/. `overrides` as of --set; they say the mesh. Runs `num_steps` steps on as
 // many thread ranks as the mesh has, on a fixed made-up token sequence. `make_device` is called by each rank.
-// `wrap_world`, if given, makes the communicator that stands in for each rank's world: where the device's
-// memory is not the host's, for what lies in it only.
 using MakeDevice = std::function<std::unique_ptr<Device>()>;
 std::unique_ptr<Device> MakeCpuDevice();
-using WrapWorld = std::function<std::unique_ptr<Communicator>(Communicator& world, Device& device)>;
-// `at_end`, if given, is called by each rank after the last step.
-using AtEnd = std::function<void(Trainer& trainer, Communicator& world)>;
+// What a test does beside the run, on every rank.
+struct RunHooks {
+  // Makes the communicator that stands in for the rank's world: where the device's memory is not the host's,
+  // for what lies in it only.
+  std::function<std::unique_ptr<Communicator>(Communicator& world, Device& device)> wrap_world;
+  // Before the trainer's state is initialised, and after the last step.
+  std::function<void(Trainer& trainer, Communicator& world, Device& device)> prepare;
+  std::function<void(Trainer& trainer, Communicator& world)> at_end;
+};
 MeshRunResult RunOnThreads(const std::string& recipe, const std::vector<std::string>& overrides,
                            int num_steps, const ThreadOptions& options = {},
-                           const MakeDevice& make_device = MakeCpuDevice,
-                           const WrapWorld& wrap_world = nullptr, const AtEnd& at_end = nullptr);
+                           const MakeDevice& make_device = MakeCpuDevice, const RunHooks& hooks = {});
 
 // Resolves a recipe for the number of ranks that its mesh asks for. Aborts on an invalid one.
 Config TestConfig(const std::string& recipe, const std::vector<std::string>& overrides);

@@ -65,8 +65,9 @@ class MutationTest : public testing::Test {
 
   static MeshRunResult Run(const std::string& recipe, const Overrides& overrides, int num_steps,
                            MutedOperation muted, OperationCounts* counts) {
-    return RunOnThreads(recipe, overrides, num_steps, {}, MakeCpuDevice,
-                        [&](Communicator& world, Device&) { return MuteOne(world, muted, counts); });
+    return RunOnThreads(
+        recipe, overrides, num_steps, {}, MakeCpuDevice,
+        {.wrap_world = [&](Communicator& world, Device&) { return MuteOne(world, muted, counts); }});
   }
 };
 

@@ -4,12 +4,19 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <memory>
+#include <random>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
 #include "runtime/cuda/check.h"
 #include "runtime/cuda/gemm.h"
+#include "runtime/cuda_backend.h"
 
 namespace trireme {
 namespace {
@@ -45,17 +52,23 @@ void Prefer(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttri
   CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value)));
 }
 
-// The largest power of two, up to 256, that all addresses are multiples of.
-uint32_t CommonAlignment(std::initializer_list<const void*> addresses) {
-  uintptr_t bits = 256;
-  for (const void* address : addresses) bits |= reinterpret_cast<uintptr_t>(address);
-  return static_cast<uint32_t>(bits & (~bits + 1));
-}
+// A name for a type of the library's that has none, which nvcc's front end needs in templates.
+struct Algorithm {
+  cublasLtMatmulAlgo_t algorithm;
+
+  // Which the library understands in any process that has the same version of it.
+  std::string Bytes() const {
+    return std::string(reinterpret_cast<const char*>(&algorithm), sizeof(algorithm));
+  }
+};
+
+constexpr int kMostProposals = 16;
 
 // What one spec needs for a call; made once.
 class Product {
  public:
-  Product(cublasLtHandle_t handle, const GemmSpec& spec, uint32_t alignment) {
+  Product(cublasLtHandle_t handle, const GemmSpec& spec, uint32_t alignment)
+      : handle_(handle), spec_(spec), alignment_(alignment) {
     CUBLAS_CHECK(cublasLtMatmulDescCreate(&desc_, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     // cuBLASLt's A is our B.
     Set(desc_, CUBLASLT_MATMUL_DESC_TRANSA, spec.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -69,7 +82,7 @@ class Product {
     a_ = spec.transpose_a ? Layout(spec.input, spec.k, spec.m, spec.row_stride_a)
                           : Layout(spec.input, spec.m, spec.k, spec.row_stride_a);
     c_ = Layout(spec.output, spec.m, spec.n, spec.row_stride_c);
-    ChooseAlgorithm(handle, spec, alignment);
+    algorithm_ = Proposals(1).front().algorithm;
   }
 
   ~Product() {
@@ -81,18 +94,18 @@ class Product {
   Product(const Product&) = delete;
   Product& operator=(const Product&) = delete;
 
-  void Run(cublasLtHandle_t handle, const void* a, const void* b, const void* bias, void* c, float beta,
-           void* workspace, cudaStream_t stream) {
+  void Run(const void* a, const void* b, const void* bias, void* c, float beta, void* workspace,
+           cudaStream_t stream) {
     if (bias != nullptr) Set(desc_, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     const float alpha = 1;
-    CUBLAS_CHECK(cublasLtMatmul(handle, desc_, &alpha, b, b_, a, a_, &beta, c, c_, c, c_, &algorithm_,
+    CUBLAS_CHECK(cublasLtMatmul(handle_, desc_, &alpha, b, b_, a, a_, &beta, c, c_, c, c_, &algorithm_,
                                 workspace, kCudaGemmWorkspaceBytes, stream));
   }
 
- private:
-  // The library's first proposal: a function of the product, the card and the library's version. Sums between
-  // the parts of a split k stay in fp32; in the output's dtype they would be rounded to bf16.
-  void ChooseAlgorithm(cublasLtHandle_t handle, const GemmSpec& spec, uint32_t alignment) {
+  // At most `most` of the algorithms that the library proposes, its favourite first: a function of the
+  // product, the card and the library's version. Sums between the parts of a split k stay in fp32; in the
+  // output's dtype they would be rounded to bf16.
+  std::vector<Algorithm> Proposals(int most) const {
     cublasLtMatmulPreference_t preference;
     CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
     Prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
@@ -102,18 +115,38 @@ class Product {
     for (const auto attribute :
          {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
-      Prefer(preference, attribute, alignment);
+      Prefer(preference, attribute, alignment_);
     }
-    cublasLtMatmulHeuristicResult_t proposal;
+    CHECK_LE(most, kMostProposals);
+    cublasLtMatmulHeuristicResult_t proposals[kMostProposals];
     int num_proposals = 0;
-    CUBLAS_CHECK(cublasLtMatmulAlgoGetHeuristic(handle, desc_, b_, a_, c_, c_, preference, 1, &proposal,
+    CUBLAS_CHECK(cublasLtMatmulAlgoGetHeuristic(handle_, desc_, b_, a_, c_, c_, preference, most, proposals,
                                                 &num_proposals));
     CUBLAS_CHECK(cublasLtMatmulPreferenceDestroy(preference));
-    CHECK_EQ(num_proposals, 1) << "cuBLASLt has no algorithm for " << spec.m << " x " << spec.n << " x "
-                               << spec.k << " of " << Name(spec.input);
-    algorithm_ = proposal.algo;
+    std::vector<Algorithm> algorithms;
+    for (int i = 0; i < num_proposals; ++i) {
+      if (proposals[i].state == CUBLAS_STATUS_SUCCESS) algorithms.push_back({proposals[i].algo});
+    }
+    CHECK(!algorithms.empty()) << "cuBLASLt has no algorithm for " << spec_.m << " x " << spec_.n << " x "
+                               << spec_.k << " of " << Name(spec_.input);
+    return algorithms;
   }
 
+  // Asked of the library first, which may not know what an older file of another card says.
+  void Use(const cublasLtMatmulAlgo_t& algorithm) {
+    cublasLtMatmulHeuristicResult_t checked;
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoCheck(handle_, desc_, b_, a_, c_, c_, &algorithm, &checked);
+    CHECK(status == CUBLAS_STATUS_SUCCESS && checked.workspaceSize <= kCudaGemmWorkspaceBytes)
+        << "cuBLASLt does not take an algorithm that train.gemm_choices has for " << spec_.m << " x "
+        << spec_.n << " x " << spec_.k << " of " << Name(spec_.input) << "; remove the file";
+    algorithm_ = algorithm;
+  }
+
+ private:
+  const cublasLtHandle_t handle_;
+  const GemmSpec spec_;
+  const uint32_t alignment_;
   cublasLtMatmulDesc_t desc_;
   cublasLtMatrixLayout_t a_, b_, c_;
   cublasLtMatmulAlgo_t algorithm_;
@@ -133,18 +166,109 @@ Library& ThisThreads() {
   return *library;
 }
 
+Product& ProductOf(const GemmSpec& spec, uint32_t alignment) {
+  Library& library = ThisThreads();
+  std::unique_ptr<Product>& product = library.products[{spec, alignment}];
+  if (product == nullptr) product = std::make_unique<Product>(library.handle, spec, alignment);
+  return *product;
+}
+
+// Random numbers of +-[0.5, 1) as bf16 and, a pair each, as f32: products of zeros are faster than others.
+void FillWithNumbers(void* data, int64_t bytes, cudaStream_t stream) {
+  constexpr int64_t kBytes = 1 << 20;
+  std::vector<uint16_t> numbers(kBytes / sizeof(uint16_t));
+  std::minstd_rand random(1);
+  for (uint16_t& number : numbers) number = static_cast<uint16_t>(0x3f00 | (random() >> 8 & 0x807f));
+  for (int64_t begin = 0; begin < bytes; begin += kBytes) {
+    GPU_CHECK(cudaMemcpyAsync(static_cast<char*>(data) + begin, numbers.data(),
+                              std::min(kBytes, bytes - begin), cudaMemcpyHostToDevice, stream));
+  }
+  GPU_CHECK(cudaStreamSynchronize(stream));
+}
+
+class CublasLtLibrary : public GemmLibrary {
+ public:
+  explicit CublasLtLibrary(Device& device) : stream_(static_cast<cudaStream_t>(device.native(0))) {
+    int ordinal = 0;
+    cudaDeviceProp properties;
+    GPU_CHECK(cudaGetDevice(&ordinal));
+    GPU_CHECK(cudaGetDeviceProperties(&properties, ordinal));
+    version_ = absl::StrCat(properties.name, ", cuBLASLt ", cublasLtGetVersion());
+    GPU_CHECK(cudaEventCreate(&begin_));
+    GPU_CHECK(cudaEventCreate(&end_));
+  }
+  ~CublasLtLibrary() override {
+    GPU_CHECK(cudaEventDestroy(begin_));
+    GPU_CHECK(cudaEventDestroy(end_));
+  }
+  CublasLtLibrary(const CublasLtLibrary&) = delete;
+  CublasLtLibrary& operator=(const CublasLtLibrary&) = delete;
+
+  std::string version() const override { return version_; }
+
+  std::vector<GemmCandidate> Time(const GemmUse& use) override {
+    const GemmSpec& spec = use.problem.spec;
+    CHECK(spec.row_stride_a == 0 && spec.row_stride_b == 0 && spec.row_stride_c == 0);
+    const int64_t a_bytes = spec.m * spec.k * SizeOf(spec.input);
+    const int64_t b_bytes = spec.k * spec.n * SizeOf(spec.input);
+    FillWithNumbers(use.a, a_bytes, stream_);
+    FillWithNumbers(use.b, b_bytes, stream_);
+    Product& product = ProductOf(spec, use.problem.alignment);
+    std::vector<GemmCandidate> candidates;
+    for (const Algorithm& proposal : product.Proposals(kMostProposals)) {
+      product.Use(proposal.algorithm);
+      candidates.push_back({proposal.Bytes(), Seconds(product, use)});
+    }
+    GPU_CHECK(cudaMemsetAsync(use.a, 0, a_bytes, stream_));
+    GPU_CHECK(cudaMemsetAsync(use.b, 0, b_bytes, stream_));
+    GPU_CHECK(cudaMemsetAsync(use.c, 0, spec.m * spec.n * SizeOf(spec.output), stream_));
+    GPU_CHECK(cudaMemsetAsync(use.workspace, 0, kCudaGemmWorkspaceBytes, stream_));
+    GPU_CHECK(cudaStreamSynchronize(stream_));
+    return candidates;
+  }
+
+  void Use(const GemmProblem& problem, const std::string& bytes) override {
+    cublasLtMatmulAlgo_t algorithm;
+    CHECK_EQ(bytes.size(), sizeof(algorithm)) << "train.gemm_choices has an algorithm of another length";
+    std::memcpy(&algorithm, bytes.data(), sizeof(algorithm));
+    ProductOf(problem.spec, problem.alignment).Use(algorithm);
+  }
+
+ private:
+  // The best of some runs, after one that is not counted.
+  double Seconds(Product& product, const GemmUse& use) {
+    constexpr int kRuns = 5;
+    double best = HUGE_VAL;
+    for (int run = 0; run <= kRuns; ++run) {
+      GPU_CHECK(cudaEventRecord(begin_, stream_));
+      product.Run(use.a, use.b, use.bias, use.c, use.problem.spec.accumulate ? 1.0f : 0.0f, use.workspace,
+                  stream_);
+      GPU_CHECK(cudaEventRecord(end_, stream_));
+      GPU_CHECK(cudaEventSynchronize(end_));
+      float milliseconds = 0;
+      GPU_CHECK(cudaEventElapsedTime(&milliseconds, begin_, end_));
+      if (run > 0) best = std::min(best, milliseconds * 1e-3);
+    }
+    return best;
+  }
+
+  const cudaStream_t stream_;
+  std::string version_;
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+};
+
 }  // namespace
 
 void CudaGemm(const GemmSpec& spec, const void* a, const void* b, const void* bias, void* c, void* workspace,
               void* stream) {
   if (spec.m == 0 || spec.n == 0) return;
   CHECK_GT(spec.k, 0) << "a product over nothing";
-  Library& library = ThisThreads();
-  const uint32_t alignment = CommonAlignment({a, b, c});
-  std::unique_ptr<Product>& product = library.products[{spec, alignment}];
-  if (product == nullptr) product = std::make_unique<Product>(library.handle, spec, alignment);
-  product->Run(library.handle, a, b, bias, c, spec.accumulate ? 1.0f : 0.0f, workspace,
-               static_cast<cudaStream_t>(stream));
+  ProductOf(spec, GemmAlignment(a, b, c))
+      .Run(a, b, bias, c, spec.accumulate ? 1.0f : 0.0f, workspace, static_cast<cudaStream_t>(stream));
+}
+
+std::unique_ptr<GemmLibrary> OpenCudaGemmLibrary(Device& device) {
+  return std::make_unique<CublasLtLibrary>(device);
 }
 
 }  // namespace trireme

@@ -9,6 +9,8 @@
 #include "runtime/clock.h"
 #include "runtime/cuda/check.h"
 #include "runtime/cuda/kernels.h"
+#include "runtime/cuda/nvtx.h"
+#include "runtime/op_table.h"
 
 namespace trireme {
 namespace {
@@ -18,6 +20,9 @@ cudaStream_t Stream(void* stream) {
 }
 cudaEvent_t Event(void* event) {
   return static_cast<cudaEvent_t>(event);
+}
+cudaGraphExec_t Graph(void* graph) {
+  return static_cast<cudaGraphExec_t>(graph);
 }
 
 }  // namespace
@@ -54,6 +59,7 @@ CudaDevice::~CudaDevice() {
     GPU_CHECK(cudaStreamSynchronize(Stream(stream)));
     GPU_CHECK(cudaStreamDestroy(Stream(stream)));
   }
+  for (void* graph : graphs_) GPU_CHECK(cudaGraphExecDestroy(Graph(graph)));
   for (void* event : events_) GPU_CHECK(cudaEventDestroy(Event(event)));
   for (void* mark : marks_) GPU_CHECK(cudaEventDestroy(Event(mark)));
   for (const Stage& stage : stages_) {
@@ -141,6 +147,39 @@ double CudaDevice::SecondsAt(TimeMark mark) const {
   return base_seconds_ + milliseconds / 1e3;
 }
 
+bool CudaDevice::has_ranges() const {
+  return kHasNvtx;
+}
+
+void CudaDevice::BeginRange(const char* name) {
+  PushNvtxRange(name);
+}
+
+void CudaDevice::EndRange() {
+  PopNvtxRange();
+}
+
+// Of this thread only: threads of NCCL's may allocate meanwhile.
+void CudaDevice::BeginCapture() {
+  GPU_CHECK(cudaStreamBeginCapture(Stream(streams_[0]), cudaStreamCaptureModeThreadLocal));
+}
+
+GraphId CudaDevice::EndCapture() {
+  cudaGraph_t graph = nullptr;
+  const cudaError_t captured = cudaStreamEndCapture(Stream(streams_[0]), &graph);
+  CHECK(captured == cudaSuccess) << "a kernel's launcher does what no graph can hold ("
+                                 << cudaGetErrorString(captured) << "); train.cuda_graphs=false goes without";
+  cudaGraphExec_t ready = nullptr;
+  GPU_CHECK(cudaGraphInstantiate(&ready, graph, 0));
+  GPU_CHECK(cudaGraphDestroy(graph));
+  graphs_.push_back(ready);
+  return static_cast<GraphId>(graphs_.size()) - 1;
+}
+
+void CudaDevice::Replay(GraphId graph) {
+  GPU_CHECK(cudaGraphLaunch(Graph(graphs_[graph]), Stream(streams_[0])));
+}
+
 void CudaDevice::CopyToDevice(void* device, const void* host, int64_t bytes, StreamId stream) {
   for (int64_t begin = 0; begin < bytes; begin += kStageBytes) {
     const int64_t size = std::min(bytes - begin, kStageBytes);
@@ -151,6 +190,11 @@ void CudaDevice::CopyToDevice(void* device, const void* host, int64_t bytes, Str
                               Stream(streams_[stream])));
     GPU_CHECK(cudaEventRecord(Event(stage.done), Stream(streams_[stream])));
   }
+}
+
+void CudaDevice::SendToDevice(void* device, const void* host, int64_t bytes, StreamId stream) {
+  if (bytes == 0) return;
+  GPU_CHECK(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, Stream(streams_[stream])));
 }
 
 void CudaDevice::CopyToHost(void* host, const void* device, int64_t bytes, StreamId stream) {
@@ -170,7 +214,9 @@ const KernelEntry& CudaDevice::kernel(OpKind kind) const {
 void CudaDevice::Launch(Kernel kernel, const KernelArguments& arguments, StreamId stream) {
   KernelArguments here = arguments;
   here.stream = streams_[stream];
+  PushNvtxRange(Name(arguments.op.kind));
   kernel(here);
+  PopNvtxRange();
   GPU_CHECK(cudaGetLastError());  // of the launch; what goes wrong while it runs shows at Synchronize
 }
 

@@ -37,7 +37,17 @@ class CudaDevice : public Device {
   double SecondsAt(TimeMark mark) const override;
   void* native(StreamId stream) const override { return streams_[stream]; }
 
+  bool has_ranges() const override;
+  void BeginRange(const char* name) override;
+  void EndRange() override;
+
+  bool has_graphs() const override { return true; }
+  void BeginCapture() override;
+  GraphId EndCapture() override;
+  void Replay(GraphId graph) override;
+
   void CopyToDevice(void* device, const void* host, int64_t bytes, StreamId stream) override;
+  void SendToDevice(void* device, const void* host, int64_t bytes, StreamId stream) override;
   void CopyToHost(void* host, const void* device, int64_t bytes, StreamId stream) override;
   void CopyWithin(void* to, const void* from, int64_t bytes, StreamId stream) override;
 
@@ -68,6 +78,7 @@ class CudaDevice : public Device {
   std::vector<void*> marks_;  // cudaEvent_t
   int64_t num_marks_ = 0;
   double base_seconds_ = 0;
+  std::vector<void*> graphs_;  // cudaGraphExec_t
   std::vector<void*> device_blocks_;
   std::vector<void*> host_blocks_;
   std::vector<Stage> stages_;

@@ -318,5 +318,60 @@ TEST(FaultsTest, WithoutAskingForAnExceptionTheProcessAborts) {
   EXPECT_DEATH(GPU_LAUNCH(DivergedBarrier, 1, 64, 0, nullptr), "emulator: kernel DivergedBarrier.*diverged");
 }
 
+GPU_KERNEL(1) AddTo(int* out, int value) {
+  *out += value;
+}
+
+class CaptureFaultsTest : public testing::Test {
+ protected:
+  CaptureFaultsTest() {
+    EXPECT_EQ(cudaStreamCreate(&stream_), cudaSuccess);
+    EXPECT_EQ(cudaStreamCreate(&other_), cudaSuccess);
+    EXPECT_EQ(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  }
+  ~CaptureFaultsTest() override {
+    EXPECT_EQ(cudaStreamDestroy(stream_), cudaSuccess);
+    EXPECT_EQ(cudaStreamDestroy(other_), cudaSuccess);
+  }
+  void Replay(int times) {
+    cudaGraph_t graph = nullptr;
+    ASSERT_EQ(cudaStreamEndCapture(stream_, &graph), cudaSuccess);
+    cudaGraphExec_t ready = nullptr;
+    ASSERT_EQ(cudaGraphInstantiate(&ready, graph, 0), cudaSuccess);
+    EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+    for (int i = 0; i < times; ++i) EXPECT_EQ(cudaGraphLaunch(ready, stream_), cudaSuccess);
+    EXPECT_EQ(cudaGraphExecDestroy(ready), cudaSuccess);
+  }
+
+  cudaStream_t stream_ = nullptr, other_ = nullptr;
+  DeviceBuffer<int> out_{std::vector<int>{0}};
+};
+
+TEST_F(CaptureFaultsTest, AValueIsWhatItWasWhenItWasCaptured) {
+  int value = 5;
+  GPU_LAUNCH(AddTo, 1, 1, 0, stream_, out_.data(), value);
+  value = 7;
+  EXPECT_EQ(*out_.data(), 0) << "a captured launch ran";
+  Replay(3);
+  EXPECT_EQ(out_.Read(), std::vector<int>{15});
+}
+
+TEST_F(CaptureFaultsTest, AnotherStreamIsNoPartOfTheGraph) {
+  EXPECT_THAT(MessageOf([&] { GPU_LAUNCH(AddTo, 1, 1, 0, other_, out_.data(), 1); }),
+              HasSubstr("AddTo is enqueued on another stream than the one that is captured"));
+  EXPECT_THAT(MessageOf([&] { GPU_LAUNCH(AddTo, 1, 1, 0, nullptr, out_.data(), 1); }), HasSubstr("AddTo"));
+  Replay(0);
+}
+
+TEST_F(CaptureFaultsTest, NothingIsAllocatedOrWaitedFor) {
+  void* memory = nullptr;
+  constexpr cudaError_t kRefused = cudaErrorStreamCaptureUnsupported;
+  EXPECT_EQ(cudaMalloc(&memory, 8), kRefused);
+  EXPECT_EQ(cudaStreamSynchronize(stream_), kRefused);
+  EXPECT_EQ(cudaMemcpy(out_.data(), out_.data(), 4, cudaMemcpyDefault), kRefused);
+  EXPECT_EQ(cudaStreamBeginCapture(other_, cudaStreamCaptureModeThreadLocal), kRefused);
+  Replay(0);
+}
+
 }  // namespace
 }  // namespace trireme

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <tuple>
 #include <type_traits>
 
@@ -13,6 +14,7 @@
 #include "tests/emulator/intrinsics.h"
 #include "tests/emulator/kernel_uses.h"
 #include "tests/emulator/matrix.h"
+#include "tests/emulator/streams.h"
 #include "tests/emulator/types.h"
 #include "tests/emulator/warp.h"
 
@@ -67,19 +69,30 @@ struct Call {
     const auto& self = *static_cast<const Call*>(call);
     std::apply(self.kernel, self.arguments);
   }
+  std::string Bytes(const dim3& grid, const dim3& block, size_t dynamic_shared_bytes) const {
+    return std::apply(
+        [&](const auto&... argument) {
+          return BytesOf(kernel, grid, block, dynamic_shared_bytes, argument...);
+        },
+        arguments);
+  }
 };
 
 }  // namespace emulator
 
 template <typename... Parameters, typename... Arguments>
 void GpuLaunch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
-               size_t dynamic_shared_bytes, [[maybe_unused]] void* stream, Arguments&&... arguments) {
+               size_t dynamic_shared_bytes, void* stream, Arguments&&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments),
                 "the kernel takes another number of arguments");
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   emulator::NoteLaunch(reinterpret_cast<const void*>(kernel), int64_t{grid.x} * grid.y * grid.z, block.x);
   const emulator::Call<Parameters...> call = {kernel, {static_cast<Parameters>(arguments)...}};
-  emulator::RunGrid({name, grid, block, dynamic_shared_bytes, &emulator::Call<Parameters...>::Run, &call});
+  emulator::Enqueue(static_cast<cudaStream_t>(stream), name, call.Bytes(grid, block, dynamic_shared_bytes),
+                    [name, grid, block, dynamic_shared_bytes, call] {
+                      emulator::RunGrid({name, grid, block, dynamic_shared_bytes,
+                                         &emulator::Call<Parameters...>::Run, &call});
+                    });
 }
 
 }  // namespace trireme
