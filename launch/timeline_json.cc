@@ -155,6 +155,9 @@ class TimelineText {
     if (!Definition(op->kind).communicates) {
       return Write(Name(op->kind), "op", TimelineRows::kCompute, span, arguments);
     }
+    if (op->kind == OpKind::kAwaitShift) {
+      return Write("wait for Shift", "wait", TimelineRows::kCompute, span, arguments);
+    }
     // How many rows travel to experts is not in the plan, but the most is.
     const bool is_bound = op->kind == OpKind::kDispatchRows || op->kind == OpKind::kReturnRows;
     absl::StrAppend(&arguments, is_bound ? ",\"bytes_at_most\":" : ",\"bytes\":",

@@ -186,7 +186,7 @@ std::vector<GemmUse> Executor::Gemms() const {
 
 void Executor::RunOp(const BoundOp& op, bool accumulates) {
   const double begin = options_.profile != nullptr ? NowSeconds() : 0;
-  if (timeline_ != nullptr) timeline_->BeginOp(op.index);
+  if (timeline_ != nullptr) timeline_event_ = timeline_->BeginOp(op.index);
   if (op.kernel == nullptr) {
     device_.BeginRange(Name(op.op->kind));
     RunCollective(op);
@@ -194,7 +194,7 @@ void Executor::RunOp(const BoundOp& op, bool accumulates) {
   } else {
     LaunchOp(op, accumulates);
   }
-  if (timeline_ != nullptr) timeline_->EndOp();
+  if (timeline_ != nullptr) timeline_->EndOp(EndStream(op));
   if (num_under_way_ > 0) Progress();
   if (options_.profile == nullptr) return;
   if (options_.profile->waits_for_every_op) device_.Synchronize(0);
@@ -203,6 +203,11 @@ void Executor::RunOp(const BoundOp& op, bool accumulates) {
   options_.profile->op_seconds[kind] += seconds;
   ++options_.profile->op_calls[kind];
   if (op.kernel == nullptr) options_.profile->communication_seconds += seconds;
+}
+
+StreamId Executor::EndStream(const BoundOp& op) const {
+  if (op.op->kind != OpKind::kShift) return 0;
+  return options_.axes[static_cast<int>(op.op->attributes.AxisOf("axis"))]->stream();
 }
 
 std::pair<View, View> Executor::OffsetsOnHost(const BoundOp& op) {
@@ -250,8 +255,20 @@ void Executor::RunCollective(const BoundOp& op) {
       const int rank = communicator->rank(), size = communicator->size();
       const Communicator::Piece sent = {in.data, count, (rank + 1) % size};
       const Communicator::Piece received = {out.data, count, (rank + size - 1) % size};
-      ticket = communicator->StartExchange({sent}, {received}, in.dtype);
-      break;
+      shifts_.push_back(
+          {out.data, communicator->StartExchange({sent}, {received}, in.dtype), timeline_event_});
+      ++num_under_way_;
+      return;
+    }
+    case OpKind::kAwaitShift: {
+      const auto shift = std::find_if(shifts_.begin(), shifts_.end(),
+                                      [&](const ShiftUnderWay& s) { return s.result == in.data; });
+      CHECK(shift != shifts_.end()) << "AwaitShift of what was not shifted";
+      communicator->Wait(shift->ticket);
+      if (timeline_ != nullptr) timeline_->Awaited(shift->timeline_event);
+      shifts_.erase(shift);
+      --num_under_way_;
+      return;
     }
     case OpKind::kExchangeOffsets:
       ticket = row_exchange_.StartOffsets(*communicator, in, out);

@@ -110,6 +110,8 @@ class Executor {
   KernelArguments ArgumentsOf(const BoundOp& op, bool accumulates) const;
   void LaunchOp(const BoundOp& op, bool accumulates);
   void RunCollective(const BoundOp& op);
+  // Where a timeline sees the op end: a shift, which is only started, on its communicator's stream.
+  StreamId EndStream(const BoundOp& op) const;
   // The offsets of an exchange of rows, where the host can read them. Off the host it waits for the device:
   // who sends how many rows is known to it alone, and messages take their lengths from the host.
   std::pair<View, View> OffsetsOnHost(const BoundOp& op);
@@ -126,8 +128,16 @@ class Executor {
   std::vector<std::vector<std::vector<BoundSegment>>> bound_;  // by program, slot, segment
   std::vector<Communicator::Ticket> tickets_;                  // by entry
   std::vector<std::pair<ValueId, void*>> load_buffer_;
-  int num_under_way_ = 0;
+  // Shifts that were started and not awaited yet.
+  struct ShiftUnderWay {
+    const void* result;
+    Communicator::Ticket ticket;
+    size_t timeline_event;
+  };
+  std::vector<ShiftUnderWay> shifts_;
+  int num_under_way_ = 0;         // messages of the plan, and shifts
   Timeline* timeline_ = nullptr;  // of the Run under way
+  size_t timeline_event_ = 0;     // of the op under way
   RowExchange row_exchange_;
   char* host_offsets_ = nullptr;          // for OffsetsOnHost; null where nothing needs it
   std::vector<std::string> entry_names_;  // where the device has ranges

@@ -48,6 +48,7 @@ enum class OpKind : uint8_t {
   kTakeColumns,
   kJoinColumns,
   kShift,
+  kAwaitShift,
   kBlockAttention,
   kMergeAttention,
   kBlockAttentionGrad,

@@ -62,6 +62,7 @@ Table MakeTable() {
   at(OpKind::kTakeColumns) = {.name = "TakeColumns"};
   at(OpKind::kJoinColumns) = {.name = "JoinColumns"};
   at(OpKind::kShift) = {.name = "Shift", .communicates = true};
+  at(OpKind::kAwaitShift) = {.name = "AwaitShift", .communicates = true, .overwrites = 0};
   at(OpKind::kBlockAttention) = {.name = "BlockAttention"};
   at(OpKind::kMergeAttention) = {.name = "MergeAttention", .overwrites = 0};
   at(OpKind::kBlockAttentionGrad) = {.name = "BlockAttentionGrad"};

@@ -68,13 +68,17 @@ void Timeline::End(int entry, StreamId stream) {
   }
 }
 
-void Timeline::BeginOp(int op) {
+size_t Timeline::BeginOp(int op) {
   const int entry = events_[marks_[entry_event_].event].entry;
-  Add(entry, op);
+  return Add(entry, op);
 }
 
-void Timeline::EndOp() {
-  marks_.back().end = device_.MarkTime(0);
+void Timeline::EndOp(StreamId stream) {
+  marks_.back().end = device_.MarkTime(stream);
+}
+
+void Timeline::Awaited(size_t begun) {
+  if (device_.is_host()) marks_[begun].end = device_.MarkTime(0);  // a GPU's stream knows better
 }
 
 }  // namespace trireme

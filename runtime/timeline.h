@@ -39,8 +39,11 @@ class Timeline {
   // Around an entry of the plan, and around each op within it. `stream`: which a message's end is seen on.
   void Begin(int entry);
   void End(int entry, StreamId stream = 0);
-  void BeginOp(int op);
-  void EndOp();
+  // BeginOp names its event. EndOp's `stream`: which the op's end is seen on. An op that only starts a
+  // message is done when that has been waited for, which Awaited says.
+  size_t BeginOp(int op);
+  void EndOp(StreamId stream = 0);
+  void Awaited(size_t begun);
 
   const StepPlan& plan() const { return plan_; }
   const std::vector<TimelineEvent>& events() const { return events_; }

@@ -41,10 +41,21 @@ Tensor JoinColumns(Tensor a, Tensor b, DType dtype) {
       {a.value().name, dtype, {a.shape()[0], a.shape()[1] + b.shape()[1]}, a.layout()});
 }
 
-Tensor Shift(Tensor x, Axis axis) {
-  if (x.recorder().mesh()[axis] == 1) return x;
-  return x.recorder().Record1(OpKind::kShift, {x}, {x.value().name, x.dtype(), x.shape(), x.layout()},
-                              {{"axis", static_cast<int64_t>(axis)}});
+ShiftUnderWay StartShift(Tensor x, Axis axis) {
+  if (x.recorder().mesh()[axis] == 1) return {x, x};
+  return {x, x.recorder().Record1(OpKind::kShift, {x}, {x.value().name, x.dtype(), x.shape(), x.layout()},
+                                  {{"axis", static_cast<int64_t>(axis)}})};
+}
+
+Tensor Await(const ShiftUnderWay& shift, Axis axis) {
+  const Tensor result = shift.result;
+  if (result.id() == shift.sent.id()) return result;
+  const Tensor there =
+      result.recorder().Record1(OpKind::kAwaitShift, {result, shift.sent},
+                                {result.value().name, result.dtype(), result.shape(), result.layout()},
+                                {{"axis", static_cast<int64_t>(axis)}});
+  result.recorder().program().values[there.id()].base = result.id();
+  return there;
 }
 
 }  // namespace trireme

@@ -25,17 +25,24 @@ void RingAttentionGradient(GradientContext& g);
 // What they expand to.
 // kTakeColumns: (x [T, C]) -> [T, c], columns [first, first + c) of x. Attribute: first
 // kJoinColumns: (a [T, m], b [T, n], both wide) -> [T, m + n] in the compute dtype: a's columns, then b's
-// kShift: (x) -> x of the rank before this one, in a ring (none on an axis of size 1). Attribute: axis
-// kBlockAttention: (qkv [T, (H + 2K) A], kv [T', 2K A], lo, hi i32 [T]) -> out [T, H A] wide, lse [T, H] wide
-// of the keys in [lo, hi) alone: 0 and -infinity where there are none
-// kMergeAttention: (out, lse, out', lse') -> out, lse of the keys of both; lse is finite, lse' need not be.
-// May overwrite out
-// kBlockAttentionGrad: (dout, qkv, out, lse, kv, lo, hi), out and lse those of all keys -> dq [T, H A] wide,
-// dkv [T', 2K A] wide: this block's share of each
-// Attributes of the three of attention: query_heads, key_heads, head_size
+// kShift: (x) -> x of the rank before this one, in a ring. Only starts: x is being read and the result
+// written until it is awaited. Attribute: axis kAwaitShift: (result of kShift, its x) -> the result, now
+// there: the same storage. Attribute: axis kBlockAttention: (qkv [T, (H + 2K) A], kv [T', 2K A], lo, hi i32
+// [T]) -> out [T, H A] wide, lse [T, H] wide of the keys in [lo, hi) alone: 0 and -infinity where there are
+// none kMergeAttention: (out, lse, out', lse') -> out, lse of the keys of both; lse is finite, lse' need not
+// be. May overwrite out kBlockAttentionGrad: (dout, qkv, out, lse, kv, lo, hi), out and lse those of all keys
+// -> dq [T, H A] wide, dkv [T', 2K A] wide: this block's share of each Attributes of the three of attention:
+// query_heads, key_heads, head_size
 Tensor TakeColumns(Tensor x, int64_t first, int64_t columns);
 Tensor JoinColumns(Tensor a, Tensor b, DType dtype);
-Tensor Shift(Tensor x, Axis axis);
+
+// A shift under way, so that what stands between StartShift and Await is computed meanwhile. On an axis of
+// size 1 it is x.
+struct ShiftUnderWay {
+  Tensor sent, result;
+};
+ShiftUnderWay StartShift(Tensor x, Axis axis);
+Tensor Await(const ShiftUnderWay& shift, Axis axis);
 
 }  // namespace trireme
 

@@ -1,5 +1,6 @@
 #include "runtime/passes/expand_ring.h"
 
+#include <optional>
 #include <vector>
 
 #include "runtime/ops/elementwise.h"
@@ -26,13 +27,14 @@ class RingExpansion {
     Tensor kv = TakeColumns(qkv, query_width_, 2 * key_width_);
     std::vector<Tensor> sum;
     for (int hop = 0; hop < hops_; ++hop) {
-      if (hop > 0) kv = Shift(kv, Axis::kCp);
+      const std::optional<ShiftUnderWay> next = SendOn(kv, hop);
       const std::vector<Tensor> block =
           recorder_.Record(OpKind::kBlockAttention, {qkv, kv, Span(spans, 2 * hop), Span(spans, 2 * hop + 1)},
                            Wide(lse), op_.attributes, flops_);
       sum = hop == 0 ? block
                      : recorder_.Record(OpKind::kMergeAttention, {sum[0], sum[1], block[0], block[1]},
                                         Wide(lse), op_.attributes);
+      if (next.has_value()) kv = Await(*next, Axis::kCp);
     }
     LastOp().outputs[1] = op_.outputs[1];
     Deliver(sum[0]);
@@ -42,12 +44,11 @@ class RingExpansion {
     const Tensor dout = Operand(op_.inputs[0]), qkv = Operand(op_.inputs[1]), out = Operand(op_.inputs[2]);
     const Tensor lse = Operand(op_.inputs[3]), spans = Operand(op_.inputs[4]);
     Tensor kv = TakeColumns(qkv, query_width_, 2 * key_width_);
-    Tensor dq, dkv;
+    Tensor dq;
+    // The sum of the hops before, on its way to the rank that has its keys now.
+    std::optional<ShiftUnderWay> dkv;
     for (int hop = 0; hop < hops_; ++hop) {
-      if (hop > 0) {
-        kv = Shift(kv, Axis::kCp);
-        dkv = Shift(dkv, Axis::kCp);
-      }
+      const std::optional<ShiftUnderWay> next = SendOn(kv, hop);
       const std::vector<Tensor> block =
           recorder_.Record(OpKind::kBlockAttentionGrad,
                            {dout, qkv, out, lse, kv, Span(spans, 2 * hop), Span(spans, 2 * hop + 1)},
@@ -55,15 +56,22 @@ class RingExpansion {
                             {"d.keys_values", wide_, kv.shape(), kv.layout()}},
                            op_.attributes, flops_);
       dq = hop == 0 ? block[0] : dq + block[0];
-      dkv = hop == 0 ? block[1] : dkv + block[1];
+      dkv = StartShift(hop == 0 ? block[1] : block[1] + Await(*dkv, Axis::kCp), Axis::kCp);
+      if (next.has_value()) kv = Await(*next, Axis::kCp);
     }
-    JoinColumns(dq, Shift(dkv, Axis::kCp), qkv.dtype());
+    JoinColumns(dq, Await(*dkv, Axis::kCp), qkv.dtype());
     LastOp().outputs[0] = op_.outputs[0];
   }
 
  private:
   Tensor Operand(ValueId id) { return {&recorder_, id}; }
   Op& LastOp() { return recorder_.program().segments.back().ops.back(); }
+
+  // Keys and values leave for the next rank while this one uses them; after the last hop nobody needs them.
+  std::optional<ShiftUnderWay> SendOn(Tensor kv, int hop) {
+    if (hop + 1 == hops_) return std::nullopt;
+    return StartShift(kv, Axis::kCp);
+  }
 
   // The i-th of the spans' rows of T.
   Tensor Span(Tensor spans, int64_t i) {
