@@ -110,17 +110,6 @@ const Choices kChoices[] = {
     {"learning_rate_schedule.kind", {"constant", "cosine", "linear", "wsd"}},
 };
 
-// What has its field already but not its code: to offer it, take out its line.
-struct NotOffered {
-  const char* field;
-  int64_t max;  // larger values are refused (a bool counts as 0 or 1)
-  const char* problem;
-};
-
-constexpr NotOffered kNotOffered[] = {
-    {"numerics.mesh_invariant_sum", 0, "mesh-invariant sums are not in this version; use false"},
-};
-
 // One pass over the rules: the fields, and where errors go.
 class Checker {
  public:
@@ -131,6 +120,7 @@ class Checker {
   void CheckExperts();
   void CheckPipeline();
   void CheckRun();
+  void CheckNumerics();
 
  private:
   void CheckRanges();
@@ -197,9 +187,6 @@ void Checker::CheckFields() {
   }
   CheckRanges();
   CheckStrings();
-  for (const NotOffered& rule : kNotOffered) {
-    if (Good(rule.field) && IntegerAt(config_, rule.field) > rule.max) Add(rule.field, rule.problem);
-  }
 }
 
 void Checker::CheckModel() {
@@ -299,6 +286,24 @@ void Checker::CheckRun() {
   }
 }
 
+// Sums are exact over micro-batches and their ranks; what is added within one must be the same on every mesh.
+void Checker::CheckNumerics() {
+  if (!Good("numerics.mesh_invariant_sum") || !config_.numerics().mesh_invariant_sum()) return;
+  for (const char* axis : {"mesh.cp", "mesh.tp", "mesh.ep"}) {
+    if (!Good(axis) || IntegerAt(config_, axis) == 1) continue;
+    Add(axis, "cuts sums within a micro-batch, which numerics.mesh_invariant_sum needs whole; use 1, or ",
+        "numerics.mesh_invariant_sum false");
+  }
+  if (!IsSet(config_, "train.micro_batch") && !errors_.Has("train.micro_batch")) {
+    Add("train.micro_batch", "would follow mesh.dp, where numerics.mesh_invariant_sum needs one size on ",
+        "every mesh; set a divisor of train.global_batch");
+  }
+  if (Good("train.device") && config_.train().device() == "cuda") {
+    Add("train.device", "has no kernels for numerics.mesh_invariant_sum; use cpu, or ",
+        "numerics.mesh_invariant_sum false");
+  }
+}
+
 }  // namespace
 
 void CollectErrors(const Config& config, ConfigErrors* errors) {
@@ -308,6 +313,7 @@ void CollectErrors(const Config& config, ConfigErrors* errors) {
   checker.CheckExperts();
   checker.CheckPipeline();
   checker.CheckRun();
+  checker.CheckNumerics();
 }
 
 absl::Status Validate(const Config& config) {

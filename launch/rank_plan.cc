@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -38,6 +39,14 @@ BatchGeometry GeometryOf(const Config& config, const AxisSizes& mesh, const Axis
   return batch;
 }
 
+// It follows from what the mesh leaves as it is: the tokens and the micro-batches of a step.
+std::optional<GradientGrid> GridOf(const Config& config) {
+  if (!config.numerics().mesh_invariant_sum()) return std::nullopt;
+  const TrainConfig& train = config.train();
+  return GradientGrid::For(train.global_batch() * train.sequence_length(),
+                           train.global_batch() / train.micro_batch());
+}
+
 ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose purpose, int chunk) {
   const int position = plan.place.PositionOf(chunk), num_positions = plan.place.num_positions();
   const BlockRange& blocks = plan.blocks[position];
@@ -54,7 +63,8 @@ ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose 
           .splits_backward = SplitsBackward(ScheduleNamed(config.pipeline().schedule())),
           .sequence_parallel = config.parallel().sequence_parallel(),
           .context_form = FormOf(config),
-          .z_loss = config.train().z_loss_coef()};
+          .z_loss = config.train().z_loss_coef(),
+          .grid = GridOf(config)};
 }
 
 std::vector<std::unique_ptr<Program>> RecordChunks(const Config& config, const RankPlan& plan,
@@ -146,7 +156,8 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
                          .zero_stage = static_cast<int>(config.parallel().zero_stage()),
                          .mesh = plan.mesh,
                          .coordinate = coordinate,
-                         .precision = plan.precision};
+                         .precision = plan.precision,
+                         .grid = GridOf(config)};
   if (optimizer.stochastic_rounding()) {
     plan.update_options.rounding_seed = static_cast<uint64_t>(config.train().seed());
   }
@@ -190,7 +201,10 @@ std::string RankPlan::MemoryTable() const {
   row("parameters", persistent.parameters,
       absl::StrCat(rounds ? "bf16, without master weights, " : "compute copies and master weights, ",
                    held(3)));
-  row("gradients", persistent.gradients, held(2));
+  const std::string grid = update_options.grid.has_value()
+                               ? absl::StrCat("whole multiples of 2^", update_options.grid->exponent, ", ")
+                               : std::string();
+  row("gradients", persistent.gradients, grid + held(2));
   row("optimizer state", persistent.optimizer_state, held(1));
   if (zero_stage >= 2) row("passing buckets", persistent.passing, "whole ones, while a block needs them");
   row("saved activations", slot_bytes, absl::StrCat(step.num_slots, " micro-batches in flight"));

@@ -8,6 +8,7 @@
 #include "runtime/passes/expand.h"
 #include "runtime/passes/expand_ring.h"
 #include "runtime/passes/fuse.h"
+#include "runtime/passes/grid_gradients.h"
 #include "runtime/passes/split_backward.h"
 
 namespace trireme {
@@ -99,6 +100,9 @@ std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec) 
   if (spec.splits_backward && spec.purpose == ChunkSpec::Purpose::kTrain) SplitBackward(*program);
   ExpandRingAttention(recorder);
   ExpandCrossEntropy(recorder);
+  if (spec.purpose == ChunkSpec::Purpose::kTrain && spec.grid.has_value()) {
+    GridGradients(recorder, *spec.grid);
+  }
   return program;
 }
 

@@ -3,9 +3,11 @@
 #define TRIREME_MODELS_CHUNK_H_
 
 #include <memory>
+#include <optional>
 
 #include "models/layers.h"
 #include "models/model.h"
+#include "runtime/ops/gradient_grid.h"
 #include "runtime/passes/recompute.h"
 #include "runtime/program.h"
 
@@ -34,6 +36,8 @@ struct ChunkSpec {
   ContextForm context_form = ContextForm::kRing;  // where cp is above 1
 
   double z_loss = 0;  // kTrain: of the head, ops/cross_entropy.h
+
+  std::optional<GradientGrid> grid = {};  // kTrain: gradients are added up on it
 
   Layout stream() const { return StreamLayout(sequence_parallel); }
   // Those of a replica's micro-batch, and this rank's.

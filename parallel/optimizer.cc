@@ -18,9 +18,14 @@ class UpdateRecorder {
 
   void Run(const std::vector<const Program*>& chunks, const std::vector<Bucket>& buckets) {
     const int64_t num_buckets = static_cast<int64_t>(buckets.size());
-    const Tensor norms = State("squared_norms", DType::kF64, num_buckets);
-    const Tensor local = State("local_norm", DType::kF64, 1);
-    const Tensor global = State("global_norm", DType::kF64, 1);
+    const bool on_grid = options_.grid.has_value();
+    const Tensor norms =
+        on_grid ? recorder_.State("squared_norms", DType::kI64, {num_buckets, kGridLimbs}, Layout())
+                : State("squared_norms", DType::kF64, num_buckets);
+    const DType sum_dtype = on_grid ? DType::kI64 : DType::kF64;
+    const int64_t num_sums = on_grid ? kGridSums : 1;
+    const Tensor local = State("local_norm", sum_dtype, num_sums);
+    const Tensor global = State("global_norm", sum_dtype, num_sums);
     const Tensor inputs = State("step_inputs", DType::kF64, kNumStepInputs);
     const Tensor factors = State("step_factors", DType::kF64, kNumStepFactors);
     const Tensor updates = State("updates", DType::kF64, 1);
@@ -30,11 +35,10 @@ class UpdateRecorder {
         RecordSharding(*chunks[bucket.chunk], bucket, update_.buckets.back());
       RecordNorm(bucket, norms);
     }
-    update_.sum_segment = Begin("sum");
-    recorder_.Record(OpKind::kLossSum, {norms}, {});
-    recorder_.program().segments.back().ops.back().outputs.push_back(local.id());
+    RecordSum(norms, local);
     update_.factors_segment = Begin("factors");
-    StepFactors(global, inputs, updates, factors, options_.adamw, options_.clip_norm);
+    StepFactors(on_grid ? GridNorm(global, *options_.grid) : global, inputs, updates, factors, options_.adamw,
+                options_.clip_norm);
     for (int b = 0; b < num_buckets; ++b) RecordAdamW(buckets[b], update_.buckets[b], factors, updates);
     update_.squared_norms = norms.id();
     update_.local_norm = local.id();
@@ -63,11 +67,12 @@ class UpdateRecorder {
     UpdateProgram::BucketValues values;
     values.shards_gradients = options_.ShardsGradients(bucket);
     values.shards_parameters = options_.ShardsParameters(bucket);
-    const Tensor gradients = State("gradients " + bucket.name, wide, bucket.size);
+    const DType gradient = options_.gradient_dtype();
+    const Tensor gradients = State("gradients " + bucket.name, gradient, bucket.size);
     const Tensor parameters = State("parameters " + bucket.name, bucket.compute, bucket.size);
     const Tensor scattered = Shard(bucket, gradients);
     const Tensor gradient_shard = values.shards_gradients
-                                      ? State("gradient shard " + bucket.name, wide, bucket.shard_size())
+                                      ? State("gradient shard " + bucket.name, gradient, bucket.shard_size())
                                       : scattered;
     const Tensor parameter_shard = values.shards_parameters ? State("parameter shard " + bucket.name,
                                                                     bucket.compute, bucket.shard_size())
@@ -102,7 +107,7 @@ class UpdateRecorder {
     if (!gaps.empty()) {
       int64_t longest = 0;
       for (const auto& [begin, size] : gaps) longest = std::max(longest, size);
-      const Tensor zeros = State("zeros " + bucket.name, options_.precision.wide(), longest);
+      const Tensor zeros = State("zeros " + bucket.name, options_.gradient_dtype(), longest);
       values.clear_segment = Begin("clear padding " + bucket.name);
       for (const auto& [begin, size] : gaps) {
         RecordInto(recorder_.Rows(zeros, 0, size),
@@ -139,15 +144,34 @@ class UpdateRecorder {
     if (!bucket.CountsAt(options_.coordinate)) return;
     UpdateProgram::BucketValues& values = update_.buckets.back();
     values.norm_segment = Begin("norm " + bucket.name);
-    SquaredNorm(Tensor(&recorder_, values.gradient_shard),
-                recorder_.Rows(norms, static_cast<int64_t>(update_.buckets.size()) - 1, 1));
+    const Tensor shard(&recorder_, values.gradient_shard);
+    const Tensor norm = recorder_.Rows(norms, static_cast<int64_t>(update_.buckets.size()) - 1, 1);
+    if (options_.grid.has_value()) {
+      GridSquaredNorm(shard, norm);
+    } else {
+      SquaredNorm(shard, norm);
+    }
+  }
+
+  void RecordSum(Tensor norms, Tensor local) {
+    update_.sum_segment = Begin("sum");
+    if (options_.grid.has_value()) {
+      const Tensor overflow = State("grid_overflow", DType::kI64, 1);
+      GridSum(norms, overflow, local);
+      update_.grid_overflow = overflow.id();
+      return;
+    }
+    recorder_.Record(OpKind::kLossSum, {norms}, {});
+    recorder_.program().segments.back().ops.back().outputs.push_back(local.id());
   }
 
   void RecordAdamW(const Bucket& bucket, UpdateProgram::BucketValues& values, Tensor factors,
                    Tensor updates) {
     values.update_segment = Begin("update " + bucket.name);
     auto tensor = [this](ValueId id) { return Tensor(&recorder_, id); };
-    const Tensor gradients = tensor(values.owned_gradients), master = tensor(values.master);
+    Tensor gradients = tensor(values.owned_gradients);
+    if (options_.grid.has_value()) gradients = FromGrid(gradients, *options_.grid);
+    const Tensor master = tensor(values.master);
     const Tensor first = tensor(values.first_moment), second = tensor(values.second_moment);
     if (values.rounding_places != kNoValue) {
       AdamW(gradients, master, first, second, factors, options_.adamw, bucket.decays,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "parallel/bucket.h"
+#include "runtime/ops/gradient_grid.h"
 #include "runtime/ops/optimizer.h"
 #include "runtime/program.h"
 
@@ -23,6 +24,10 @@ struct UpdateOptions {
   Precision precision;
   // If set, bf16 parameters have no master weights: AdamW rounds them stochastically, by this seed.
   std::optional<uint64_t> rounding_seed;
+  // If set, gradients lie on this grid: i64, and every sum of them is exact.
+  std::optional<GradientGrid> grid;
+
+  DType gradient_dtype() const { return grid.has_value() ? DType::kI64 : precision.wide(); }
 
   bool RoundsParameters(const Bucket& bucket) const {
     return rounding_seed.has_value() && bucket.compute == DType::kBF16;
@@ -45,7 +50,7 @@ struct UpdateOptions {
 // The program and where things are in it. All values are State: bound by ParameterStore.
 struct UpdateProgram {
   struct BucketValues {
-    ValueId gradients;         // [size] wide: the whole bucket
+    ValueId gradients;         // [size] UpdateOptions::gradient_dtype(): the whole bucket
     ValueId scattered;         // its part that this rank reduces, a window
     ValueId gradient_shard;    // the same; or, where gradients are sharded, the sum over micro-batches
     ValueId owned_gradients;   // what AdamW reads: gradients, or their shard
@@ -70,14 +75,15 @@ struct UpdateProgram {
   };
   Program program;
   std::vector<BucketValues> buckets;
-  ValueId squared_norms;  // f64, one a bucket
-  ValueId local_norm;     // f64 [1]: this rank's sum of squares
-  ValueId global_norm;    // f64 [1]: over the mesh
-  ValueId step_inputs;    // f64 [kNumStepInputs]
-  ValueId step_factors;   // f64 [kNumStepFactors]
-  ValueId updates;        // f64 [1]: applied updates so far
-  int sum_segment;        // squared_norms -> local_norm
-  int factors_segment;    // global_norm -> step_factors
+  ValueId squared_norms;             // f64, one a bucket; on a grid i64, kGridLimbs
+  ValueId local_norm;                // f64 [1]: this rank's sum of squares; on a grid i64 [kGridSums]
+  ValueId global_norm;               // the same over the mesh
+  ValueId step_inputs;               // f64 [kNumStepInputs]
+  ValueId step_factors;              // f64 [kNumStepFactors]
+  ValueId updates;                   // f64 [1]: applied updates so far
+  ValueId grid_overflow = kNoValue;  // on a grid, i64 [1]: whether this rank met what it does not hold
+  int sum_segment;                   // squared_norms -> local_norm
+  int factors_segment;               // global_norm -> step_factors
 };
 
 // `buckets`: of these chunks.

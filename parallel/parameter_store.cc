@@ -16,6 +16,11 @@ int64_t PaddedBytes(const Value& value) {
   return (value.size_bytes() + 63) / 64 * 64;
 }
 
+// Whether a value of the update is storage of the store, not a window of such or a result between two ops.
+bool IsKept(const Program& update, ValueId id) {
+  return update.value(id).kind == ValueKind::kState && update.value(id).base == kNoValue;
+}
+
 void Store(void* data, DType dtype, int64_t index, double number) {
   const float rounded = static_cast<float>(number);
   switch (dtype) {
@@ -51,7 +56,7 @@ ParameterStore::Bytes ParameterStore::PlannedBytes() const {
   bytes.passing = passing_.bytes;
   for (size_t id = 0; id < update_.program.values.size(); ++id) {
     const Value& value = update_.program.values[id];
-    if (value.base != kNoValue || passing_.offsets[id] != PassingMemory::kNotPassing) continue;
+    if (!IsKept(update_.program, id) || passing_.offsets[id] != PassingMemory::kNotPassing) continue;
     if (value.name.rfind("parameter", 0) == 0 || value.name.rfind("master", 0) == 0) {
       bytes.parameters += PaddedBytes(value);
     } else if (value.name.rfind("gradient", 0) == 0) {
@@ -73,7 +78,7 @@ void ParameterStore::Allocate(Device& device) {
   host_ = device.is_host() ? memory_ : static_cast<char*>(device.AllocateHost(kept_bytes_));
   char* memory = memory_;
   for (size_t id = 0; id < values.size(); ++id) {
-    if (values[id].base != kNoValue) continue;
+    if (!IsKept(update_.program, id)) continue;
     if (passing_.offsets[id] != PassingMemory::kNotPassing) {
       storage_[id] = memory_ + kept_bytes_ + passing_.offsets[id];
       continue;
@@ -139,8 +144,9 @@ Bindings ParameterStore::BindChunk(const Program& program) const {
     const auto [b, offset] = place->second;
     bindings[group.value] = static_cast<char*>(parameters(b)) + offset * SizeOf(buckets_[b].compute);
     if (group.gradient == kNoValue) continue;
-    bindings[group.gradient] = static_cast<char*>(gradients(b)) + offset * SizeOf(options_.precision.wide());
+    bindings[group.gradient] = static_cast<char*>(gradients(b)) + offset * SizeOf(options_.gradient_dtype());
   }
+  if (program.grid_overflow != kNoValue) bindings[program.grid_overflow] = At(update_.grid_overflow);
   return bindings;
 }
 

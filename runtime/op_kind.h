@@ -101,6 +101,12 @@ enum class OpKind : uint8_t {
   kSquaredNorm,
   kStepFactors,
   kAdamW,
+  // ops/gradient_grid.h
+  kAddToGrid,
+  kGridSquaredNorm,
+  kGridSum,
+  kGridNorm,
+  kFromGrid,
   kCount,
 };
 

@@ -127,6 +127,9 @@ struct Program {
   std::vector<ValueId> auxiliary_roots;
   // State, i64 [1]: of this rank's tokens, the choices of experts that were dropped. Every run adds to it.
   ValueId dropped_choices = kNoValue;
+  // Where parameter gradients are added on a grid: the state that says one did not fit it
+  // (passes/grid_gradients.h).
+  ValueId grid_overflow = kNoValue;
   // Logits of the last token of each sequence, in programs recorded for generation.
   ValueId logits = kNoValue;
 

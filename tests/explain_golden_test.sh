@@ -46,6 +46,7 @@ golden llama_full_recompute "${llama[@]}" "${one_block[@]}" --set parallel.recom
 golden llama_cp2_all_to_all_rank1 "${llama[@]}" "${one_block[@]}" --set mesh.cp=2 --set parallel.context_form=all_to_all --rank 1
 golden llama_cp2_ring_rank1 "${llama[@]}" "${one_block[@]}" --set mesh.cp=2 --rank 1
 golden mixtral_dp4_ep2_rank1 "${mixtral[@]}" "${one_block[@]}" --set mesh.dp=4 --set mesh.ep=2 --set train.micro_batch=1 --rank 1
+golden llama_mesh_invariant_sum_pp2_dp2_rank3 "${llama[@]}" "${two_blocks[@]}" --set mesh.pp=2 --set mesh.dp=2 --set train.micro_batch=2 --set numerics.mesh_invariant_sum=true --rank 3
 golden gpt2_one_rank "${gpt2[@]}" "${one_block[@]}" --rank 0
 golden gpt2_tp2_rank1 "${gpt2[@]}" "${one_block[@]}" --set mesh.tp=2 --rank 1
 golden gpt2_pp2_dp2_rank3 "${gpt2[@]}" "${two_blocks[@]}" --set mesh.pp=2 --set mesh.dp=2 --set train.micro_batch=2 --rank 3

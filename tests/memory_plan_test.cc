@@ -41,6 +41,9 @@ TEST(MemoryPlanOfModelsTest, NoTwoLiveValuesShareMemory) {
         ExpectSound(recipe, {std::string("parallel.recompute=") + recompute,
                              std::string("train.dtype=") + dtype, "mesh.dp=1", "train.micro_batch=2"});
       }
+      ExpectSound(recipe,
+                  {std::string("parallel.recompute=") + recompute, "mesh.dp=2", "mesh.pp=2",
+                   "train.micro_batch=2", "numerics.mesh_invariant_sum=true", "pipeline.schedule=zb-v"});
       ExpectSound(recipe, {std::string("parallel.recompute=") + recompute, "mesh.dp=1", "mesh.pp=2",
                            "mesh.tp=2", "train.micro_batch=2", "model.dropout=0.1"});
       ExpectSound(recipe,
@@ -54,10 +57,11 @@ TEST(MemoryPlanOfModelsTest, NoTwoLiveValuesShareMemory) {
   }
 }
 
-RankPlan PlanOf(int zero_stage, const std::string& dtype, int layers, const CpuDevice& device) {
+RankPlan PlanOf(int zero_stage, const std::string& dtype, bool on_grid, int layers, const CpuDevice& device) {
   const Config config = TestConfig(
       "tiny_llama.textproto",
       {"mesh.dp=4", "train.micro_batch=1", absl::StrCat("train.dtype=", dtype),
+       absl::StrCat("numerics.mesh_invariant_sum=", on_grid ? "true" : "false"),
        absl::StrCat("model.num_hidden_layers=", layers), absl::StrCat("parallel.zero_stage=", zero_stage)});
   return MakeRankPlan(config, {{0, 0, 0, 0}}, device);
 }
@@ -84,15 +88,16 @@ struct Elements {
 TEST(MemoryPlanOfModelsTest, ZeroLeavesAShardOfWhatItShares) {
   constexpr double kRanks = 4;
   const CpuDevice device(1);
-  for (const char* dtype : {"fp32", "bf16"}) {
+  for (const auto& [dtype, on_grid] : {std::pair{"fp32", false}, {"bf16", false}, {"bf16", true}}) {
     const bool bf16 = dtype == std::string("bf16");
     for (int stage : {0, 1, 2, 3}) {
-      SCOPED_TRACE(absl::StrCat(dtype, ", ZeRO ", stage));
-      const RankPlan plan = PlanOf(stage, dtype, 8, device);
+      SCOPED_TRACE(absl::StrCat(dtype, on_grid ? " on a grid" : "", ", ZeRO ", stage));
+      const RankPlan plan = PlanOf(stage, dtype, on_grid, 8, device);
       const Elements n(*plan.chunks[0]);
       const double copies = (bf16 ? 2 : 4) * n.matrices / (stage >= 3 ? kRanks : 1) + 4 * n.vectors;
       const double masters = bf16 ? 4 * n.matrices / (stage >= 1 ? kRanks : 1) : 0;
-      const double gradients = 4 * n.matrices / (stage >= 2 ? kRanks : 1) + 4 * n.vectors;
+      const double gradient = on_grid ? 8 : 4;
+      const double gradients = gradient * (n.matrices / (stage >= 2 ? kRanks : 1) + n.vectors);
       const double moments = 8 * (n.matrices + n.vectors) / (stage >= 1 ? kRanks : 1);
       // Padding to whole shards, and the step's scalars.
       auto expect_near = [](int64_t planned, double formula) {
@@ -103,10 +108,10 @@ TEST(MemoryPlanOfModelsTest, ZeroLeavesAShardOfWhatItShares) {
       expect_near(plan.persistent.gradients, gradients);
       expect_near(plan.persistent.optimizer_state, moments);
       // Two segments' gradients, and with stage 3 two segments' parameters; gaps between them.
-      const double whole = stage == 3 ? 4 + (bf16 ? 2 : 4) : stage == 2 ? 4 : 0;
+      const double whole = stage == 3 ? gradient + (bf16 ? 2 : 4) : stage == 2 ? gradient : 0;
       EXPECT_LE(static_cast<double>(plan.persistent.passing), 1.05 * 2 * whole * n.largest);
       EXPECT_EQ(plan.persistent.passing > 0, stage >= 2);
-      EXPECT_EQ(plan.persistent.passing, PlanOf(stage, dtype, 16, device).persistent.passing)
+      EXPECT_EQ(plan.persistent.passing, PlanOf(stage, dtype, on_grid, 16, device).persistent.passing)
           << "grows with the model's depth";
     }
   }

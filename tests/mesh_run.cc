@@ -24,6 +24,8 @@ double Read(const void* data, DType dtype, int64_t i) {
       return static_cast<const float*>(data)[i];
     case DType::kBF16:
       return static_cast<float>(static_cast<const Bf16*>(data)[i]);
+    case DType::kI64:
+      return static_cast<double>(static_cast<const int64_t*>(data)[i]);
     default:
       LOG(FATAL) << "a master weight of dtype " << Name(dtype);
   }
@@ -35,8 +37,10 @@ void Collect(const ParameterStore& store, void* (ParameterStore::*owned)(int) co
     if (!store.saves(b)) continue;
     const int64_t begin = store.owned_begin(b);
     const char* base = store.OnHost((store.*owned)(b));
-    const DType dtype =
-        owned == &ParameterStore::master ? store.master_dtype(b) : store.options().precision.wide();
+    const UpdateOptions& options = store.options();
+    const bool is_master = owned == &ParameterStore::master;
+    const DType dtype = is_master ? store.master_dtype(b) : options.gradient_dtype();
+    const double unit = dtype == DType::kI64 ? std::ldexp(1.0, static_cast<int>(options.grid->exponent)) : 1;
     for (const ParameterBox& box : store.Boxes(b, begin, store.owned_size(b))) {
       std::vector<double>& tensor = tensors[box.parameter->name];
       tensor.resize(box.parameter->global_shape.num_elements(), NAN);
@@ -44,7 +48,7 @@ void Collect(const ParameterStore& store, void* (ParameterStore::*owned)(int) co
       const int64_t cols = box.end[1] - box.begin[1];
       for (int64_t i = 0; i < (box.end[0] - box.begin[0]) * cols; ++i) {
         tensor[(box.begin[0] + i / cols) * width + box.begin[1] + i % cols] =
-            Read(base, dtype, box.offset + i);
+            unit * Read(base, dtype, box.offset + i);
       }
     }
   }

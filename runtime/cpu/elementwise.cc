@@ -67,6 +67,7 @@ void CastFast(const KernelArguments& a) {
 }
 
 void AccumulateFast(const KernelArguments& a) {
+  if (a.inputs[0].dtype == DType::kI64) return AccumulatePlain(a);
   ForRanges(a, a.outputs[0].shape.num_elements(), kElementsPerRange, HWY_DYNAMIC_DISPATCH(AccumulateRange));
 }
 

@@ -59,6 +59,13 @@ int64_t SquaredNormFastWorkspaceBytes(const Op& op, absl::Span<const View> input
                                       absl::Span<const View> outputs, int num_threads);
 void AdamWFast(const KernelArguments& a);
 
+// These serve f64 too.
+void AddToGridFast(const KernelArguments& a);
+void FromGridFast(const KernelArguments& a);
+void GridSquaredNormFast(const KernelArguments& a);
+int64_t GridSquaredNormFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                          absl::Span<const View> outputs, int num_threads);
+
 }  // namespace trireme
 
 #endif  // TRIREME_RUNTIME_CPU_FAST_H_

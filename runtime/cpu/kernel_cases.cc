@@ -358,6 +358,7 @@ std::vector<KernelCase> AllKernelCases() {
   std::vector<KernelCase> cases;
   for (KernelCase& c : ExpertKernelCases()) cases.push_back(std::move(c));
   for (KernelCase& c : SharedHeadKernelCases()) cases.push_back(std::move(c));
+  for (KernelCase& c : GridKernelCases()) cases.push_back(std::move(c));
   AddRowCases(&cases);
   AddEmbeddingCases(&cases);
   for (const HeadShape heads : {HeadShape{1, 1, 2}, {3, 3, 32}, {4, 2, 34}, {6, 2, 16}}) {

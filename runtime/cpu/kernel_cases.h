@@ -90,11 +90,21 @@ KernelCase AdamWCase(int64_t n, bool apply);
 // `exact`: the new values have few enough digits that every backend has the same before it rounds.
 KernelCase RoundedAdamWCase(int64_t n, bool exact);
 
+// Gradients on a grid, with a few elements that do not fit it, or none.
+KernelCase AddToGridCase(int64_t n, bool fits);
+// Squares whose sum takes more than 128 bits where n is above 16.
+KernelCase GridSquaredNormCase(int64_t n);
+KernelCase GridSumCase(int64_t buckets, bool overflows);
+KernelCase GridNormCase(bool overflows);
+KernelCase FromGridCase(int64_t n);
+
 // Those of mixture of experts, and those of them that CasesWithANaN takes.
 std::vector<KernelCase> ExpertKernelCases();
 std::vector<KernelCase> ExpertCasesForANaN();
 // Those of key heads that ranks share.
 std::vector<KernelCase> SharedHeadKernelCases();
+// Those of gradients on a grid.
+std::vector<KernelCase> GridKernelCases();
 // All of them, operands rounded (RoundOperands).
 std::vector<KernelCase> AllKernelCases();
 // Sizes for which only GPUs have branches: rows that are wider than what a block holds. Sums of so many terms

@@ -91,6 +91,11 @@ KernelTable MakePlainTable() {
   table[OpKind::kSquaredNorm] = {SquaredNormPlain};
   table[OpKind::kStepFactors] = {StepFactorsPlain};
   table[OpKind::kAdamW] = {AdamWPlain};
+  table[OpKind::kAddToGrid] = {AddToGridPlain};
+  table[OpKind::kGridSquaredNorm] = {GridSquaredNormPlain};
+  table[OpKind::kGridSum] = {GridSumPlain};
+  table[OpKind::kGridNorm] = {GridNormPlain};
+  table[OpKind::kFromGrid] = {FromGridPlain};
   return table;
 }
 
@@ -168,6 +173,9 @@ KernelTable MakeFastTable() {
                                                    GroupedLinearWeightGradFastWorkspaceBytes>();
   table[OpKind::kSquaredNorm] = Either<SquaredNormFast, SquaredNormPlain, SquaredNormFastWorkspaceBytes>();
   table[OpKind::kAdamW] = Either<AdamWFast, AdamWPlain>();
+  table[OpKind::kAddToGrid] = {AddToGridFast};
+  table[OpKind::kGridSquaredNorm] = {GridSquaredNormFast, GridSquaredNormFastWorkspaceBytes};
+  table[OpKind::kFromGrid] = {FromGridFast};
   return table;
 }
 

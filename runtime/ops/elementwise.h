@@ -18,8 +18,9 @@ void AddGradient(GradientContext& g);
 // kCast: (x) -> y with y's dtype (any two floating dtypes); rounds to nearest even. Has no gradient: it makes
 // compute copies of parameters.
 
-// kAccumulate: (x [..] wide) -> y, a parameter gradient of the same shape: y = x, or y += x. Differentiation
-// records it where the op that makes a parameter's gradient cannot add in place.
+// kAccumulate: (x [..] wide, or i64) -> y, a parameter gradient of the same shape: y = x, or y += x.
+// Differentiation records it where the op that makes a parameter's gradient cannot add in place; i64 are
+// gradients on a grid.
 Tensor Accumulate(Tensor x);
 
 }  // namespace trireme

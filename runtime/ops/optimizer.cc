@@ -2,19 +2,11 @@
 
 #include <glog/logging.h>
 
+#include "runtime/ops/record_into.h"
 #include "runtime/rounding.h"
 
 namespace trireme {
 namespace {
-
-// Records an op whose results are existing values, written in place.
-void RecordInto(OpKind kind, absl::Span<const Tensor> inputs, absl::Span<const Tensor> outputs,
-                Attributes attributes) {
-  Recorder& recorder = inputs[0].recorder();
-  recorder.Record(kind, inputs, {}, std::move(attributes));
-  Op& op = recorder.program().segments.back().ops.back();
-  for (const Tensor& output : outputs) op.outputs.push_back(output.id());
-}
 
 Attributes AdamWAttributes(const AdamWOptions& options, bool decay) {
   return {{"beta1", options.beta1},

@@ -34,6 +34,15 @@ void AccumulateOf(const KernelArguments& a) {
   for (int64_t i = 0; i < n; ++i) Deliver(y, i, Get(x, i), a.accumulate);
 }
 
+// Of gradients on a grid.
+void AccumulateWhole(const KernelArguments& a) {
+  const int64_t* x = a.inputs[0].as<int64_t>();
+  int64_t* y = a.outputs[0].as<int64_t>();
+  const int64_t n = a.outputs[0].shape.num_elements();
+#pragma omp parallel for num_threads(a.num_threads)
+  for (int64_t i = 0; i < n; ++i) y[i] = (a.accumulate ? y[i] : 0) + x[i];
+}
+
 int64_t RowBytes(const View& view) {
   return view.shape.cols() * SizeOf(view.dtype);
 }
@@ -51,6 +60,7 @@ void CastPlain(const KernelArguments& a) {
 }
 
 void AccumulatePlain(const KernelArguments& a) {
+  if (a.inputs[0].dtype == DType::kI64) return AccumulateWhole(a);
   ForFloat(a.outputs[0].dtype, [&](auto type) { AccumulateOf<decltype(type)>(a); });
 }
 

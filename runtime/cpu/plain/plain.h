@@ -88,6 +88,12 @@ void SquaredNormPlain(const KernelArguments& a);
 void StepFactorsPlain(const KernelArguments& a);
 void AdamWPlain(const KernelArguments& a);
 
+void AddToGridPlain(const KernelArguments& a);
+void GridSquaredNormPlain(const KernelArguments& a);
+void GridSumPlain(const KernelArguments& a);
+void GridNormPlain(const KernelArguments& a);
+void FromGridPlain(const KernelArguments& a);
+
 }  // namespace trireme
 
 #endif  // TRIREME_RUNTIME_CPU_PLAIN_PLAIN_H_
