@@ -18,10 +18,11 @@ namespace {
 constexpr int kSteps = 20;
 
 // Of a tensor's norm. In double two correct programs differ by rounding alone, far below the goldens' 11
-// digits; bf16 has 8 bits.
+// digits; bf16 has 8 bits, and twenty steps of it part by as much as their roundings happen to fall: found
+// are 1.0 % for GPT-2, 1.4 % for LLaMA, and 2.8 to 3.2 % for Mixtral, whose router turns near ties.
 constexpr double kDoubleGradientTolerance = 1e-10;
 constexpr double kSingleGradientTolerance = 1e-5;
-constexpr double kBF16GradientTolerance = 3e-2;
+constexpr double kBF16GradientTolerance = 4e-2;
 // Of the loss. At these settings PyTorch's own fp32 stays within 2e-7 of its double, and its bf16 within
 // 5e-5.
 constexpr double kDoubleLossTolerance = 1e-12;
