@@ -49,7 +49,9 @@ std::string BytesOf(Values... values) {
 #endif
 #endif
   std::string bytes;
-  (bytes.append(reinterpret_cast<const char*>(&values), sizeof(values)), ...);
+  // Of a pointer, the address.
+  // NOLINTNEXTLINE(bugprone-sizeof-expression)
+  (bytes.append(reinterpret_cast<const char*>(&values), sizeof(Values)), ...);
   return bytes;
 }
 
