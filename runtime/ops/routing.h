@@ -9,7 +9,8 @@
 namespace trireme {
 
 // The k experts of each token and their weights: softmax over all E, the k largest (the lower index where two
-// are equal; a NaN is larger than all numbers), divided by their sum. Source: arXiv:2401.04088; as Hugging Face's MixtralSparseMoeBlock.
+// are equal; a NaN is larger than all numbers), divided by their sum. Source: arXiv:2401.04088; as Hugging
+// Face's MixtralSparseMoeBlock.
 //   logits  [T, E]   E not sharded, 1 <= k <= E
 // kRouter: (logits) -> weights [T, k] wide, experts i32 [T, k], the largest first. Never recomputed.
 // kRouterGrad: (dweights, weights, experts) -> dlogits [T, E]. Attribute: num_experts
