@@ -13,10 +13,10 @@ usage: launch/test.sh [--quick [FOLDER] | --all]
   --quick           build, and run the tests labelled "quick"
   --quick FOLDER    build the tests of one folder (runtime, parallel, ...) and run them
   --all             what continuous integration runs: formatting, clang-tidy, every test, every test again under
-                    AddressSanitizer and UndefinedBehaviorSanitizer, the tests labelled "threads" under ThreadSanitizer,
-                    and the CUDA code where there is a compiler for it
-Ends with the line "N passed, N failed", and with status 0 only if nothing failed. Builds into build/ and, with --all,
-build-asan/ and build-tsan/; a second run builds and checks only what changed.
+                    AddressSanitizer and UndefinedBehaviorSanitizer, and the tests labelled "threads" under
+                    ThreadSanitizer; the CUDA code is built where there is a compiler for it
+Ends with the line "N passed, N failed", and with status 0 only if nothing failed. Builds into build/ or, with --all,
+into build-unity/, build-asan/ and build-tsan/; a second run builds and checks only what changed.
 TEXT
 }
 
@@ -104,15 +104,18 @@ sources() { git ls-files -- "$@" | while IFS= read -r file; do [[ ! -f "$file" ]
 
 check_format() { sources '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format --dry-run -Werror; }
 
-# Compiled once: what ptxas says of the kernels then serves the test of their resources.
-cuda_tests() {
-  configure release -B build-cuda -DTRIREME_CUDA=ON -DCMAKE_UNITY_BUILD=ON \
-    "-DCMAKE_CUDA_COMPILER_LAUNCHER=$PWD/tests/keep_ptxas_report.sh" &&
-    build build-cuda trireme cuda_tests &&
-    run_child tests/kernel_resources_test.sh --build build-cuda
-}
-
 release_tests() { configure release && build build && run_tests build "$@"; }
+
+# One build for everything that is not sanitized: with the CUDA code where there is a compiler for it, driver or not.
+all_tests() {
+  local cuda=OFF
+  if command -v nvcc >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]; then
+    cuda=ON
+  else
+    say "cuda: not compiled (needs nvcc, on the PATH or in /usr/local/cuda/bin)"
+  fi
+  configure unity "-DTRIREME_CUDA=$cuda" && build build-unity && run_tests build-unity
+}
 
 folder_tests() { configure release && build build "$folder/all" && run_tests "build/$folder"; }
 
@@ -148,16 +151,10 @@ case "$mode" in
     ;;
   all)
     section "format: clang-format" check check_format
-    # The CUDA part looks at the kernels' resources.
-    section "release: build and every test" release_tests --exclude-regex '^kernel_resources_test$'
+    section "release: build, CUDA code included, and every test" all_tests
     section "lint: clang-tidy" check run_child launch/lint.sh
     section "asan: every test under AddressSanitizer and UndefinedBehaviorSanitizer" asan_tests
     section "tsan: the tests labelled threads under ThreadSanitizer" tsan_tests
-    if command -v nvcc >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]; then
-      section "cuda: compile, registers and spills" check cuda_tests
-    else
-      say "cuda: not compiled (needs nvcc, on the PATH or in /usr/local/cuda/bin)"
-    fi
     ;;
 esac
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A launcher of nvcc (CMAKE_CUDA_COMPILER_LAUNCHER) that keeps what ptxas says of each kernel in FILE.o.ptxas beside the
+# The launcher of nvcc in CUDA builds, which keeps what ptxas says of each kernel in FILE.o.ptxas beside the
 # object, for tests/kernel_resources_test.sh --build. What else nvcc says is passed on.
 set -euo pipefail
 output=""

@@ -3,8 +3,7 @@
 # tests/goldens/kernel_resources.txt, and the wgmma instructions of the Hopper kernels against kernel_wgmma.txt there. Kernels
 # that must not spill fail if they do, whatever the golden says. Needs nvcc, and cuobjdump for the instructions.
 # usage: tests/kernel_resources_test.sh [--nvcc FILE] [--build FOLDER] [--update]
-# With --build nothing is compiled: a build of FOLDER, whose compiler ran under tests/keep_ptxas_report.sh, kept the
-# reports beside its objects. The instructions are not looked at then.
+# With --build nothing is compiled: the CUDA build in FOLDER kept the reports beside its objects (tests/keep_ptxas_report.sh).
 # To make the goldens anew:  tests/kernel_resources_test.sh --update
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -48,13 +47,14 @@ compile() {
 }
 export -f compile
 export scratch nvcc
+objects="$build/runtime/cuda/CMakeFiles/trireme_cuda_backend.dir"
 if [[ -z "$build" ]]; then
   for source in runtime/cuda/*.cu; do
     for architecture in ${architectures//;/ }; do echo "$source $architecture $options"; done
   done | xargs -P "$(nproc)" -L 1 bash -c 'compile "$@"' compile
 else
   for source in runtime/cuda/*.cu; do
-    report="$build/runtime/cuda/CMakeFiles/trireme_cuda_backend.dir/$(basename "$source").o.ptxas"
+    report="$objects/$(basename "$source").o.ptxas"
     [[ -f "$report" ]] || { echo "tests/kernel_resources_test.sh: there is no $report; build anew" >&2 && exit 66; }
     cp "$report" "$scratch/$(basename "$source" .cu).log"
   done
@@ -112,15 +112,15 @@ fi
 
 # wgmma is HGMMA in the disassembly. A kernel without it would be right and slow.
 PATH="$PATH:$(dirname "$nvcc")"
-if [[ -n "$build" ]]; then
-  echo "instructions not looked at: they are by a run without --build"
-elif ! command -v cuobjdump >/dev/null || ! command -v nvdisasm >/dev/null; then
+if ! command -v cuobjdump >/dev/null || ! command -v nvdisasm >/dev/null; then
   echo "instructions not looked at: cuobjdump and nvdisasm are on neither the PATH nor beside nvcc"
 else
   {
     echo "# nvcc $version: wgmma instructions, kernel"
-    for cubin in "$scratch"/*_sm90.sm_90a.cubin; do
-      cuobjdump -sass "$cubin" | awk '
+    for source in runtime/cuda/*_sm90.cu; do
+      code="$scratch/$(basename "$source" .cu).sm_90a.cubin"
+      if [[ -n "$build" ]]; then code="$objects/$(basename "$source").o"; fi
+      cuobjdump -sass -arch sm_90a "$code" | awk '
         /Function :/ { kernel = $NF; count[kernel] = 0 }
         / HGMMA\./ { ++count[kernel] }
         END { for (kernel in count) print count[kernel], kernel }'

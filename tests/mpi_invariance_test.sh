@@ -9,37 +9,8 @@ all=${2:-}
 steps=8
 [[ "$all" == --all ]] && steps=100
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-"$trireme" prepare --input LICENSE --output "$work/data" --tokenizer byte >"$work/prepare.log" 2>&1
-
-passed=0
-failed=0
-check() {  # NAME COMMAND...: counts
-  local name=$1
-  shift
-  if "$@"; then
-    passed=$((passed + 1))
-    echo "ok    $name"
-  else
-    failed=$((failed + 1))
-    echo "WRONG $name"
-  fi
-}
-
-# train RUN RECIPE RANKS [--set ...]: one run; its output goes to RUN.log.
-train() {
-  local run=$1 recipe=$2 ranks=$3
-  shift 3
-  local launcher=()
-  if ((ranks > 1)); then
-    launcher=(mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --mca pml ob1 --mca btl "self,vader" -np "$ranks")
-  fi
-  "${launcher[@]}" "$trireme" train --config "configs/$recipe.textproto" --set "data.path=$work/data" \
-    --set "run.directory=$work/$run" --set train.steps=$steps --set numerics.mesh_invariant_sum=true \
-    --set train.micro_batch=1 "$@" >"$work/$run.log" 2>&1 || { cat "$work/$run.log"; return 1; }
-}
+common=(--set "train.steps=$steps" --set numerics.mesh_invariant_sum=true --set train.micro_batch=1)
+source tests/mpi_runs.sh
 
 # The bits of each step's loss, and its gradient norm.
 bits() { sed -E 's/.*"step": ([0-9]+),.*"loss_hex": "([^"]+)".*"grad_norm": ([^,]+),.*/\1 \2 \3/' "$work/$1/metrics.jsonl"; }
@@ -105,5 +76,4 @@ train plain tiny_llama 4 --set mesh.dp=4 --set numerics.mesh_invariant_sum=false
 plain_differs() { ! same_bits plain tiny_llama-reference >/dev/null; }
 check "without the field dp=4 has other bits" plain_differs
 
-echo "$passed passed, $failed failed"
-((failed == 0))
+count_checks
