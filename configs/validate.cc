@@ -298,10 +298,6 @@ void Checker::CheckNumerics() {
     Add("train.micro_batch", "would follow mesh.dp, where numerics.mesh_invariant_sum needs one size on ",
         "every mesh; set a divisor of train.global_batch");
   }
-  if (Good("train.device") && config_.train().device() == "cuda") {
-    Add("train.device", "has no kernels for numerics.mesh_invariant_sum; use cpu, or ",
-        "numerics.mesh_invariant_sum false");
-  }
 }
 
 }  // namespace

@@ -130,9 +130,6 @@ const Malformed kMalformed[] = {
      "train.micro_batch: unset: would follow mesh.dp, where numerics.mesh_invariant_sum needs one size on "
      "every "
      "mesh; set a divisor of train.global_batch"},
-    {{{"train.device", "\"cuda\""}, {"train.micro_batch", "2"}, {"numerics.mesh_invariant_sum", "true"}},
-     "train.device: cuda: has no kernels for numerics.mesh_invariant_sum; use cpu, or "
-     "numerics.mesh_invariant_sum false"},
 };
 
 TEST(ValidateTest, ConfigurationUnderTestIsValid) {

@@ -19,7 +19,7 @@ namespace {
 using ::testing::HasSubstr;
 
 GemmUse UseOf(int64_t m) {
-  return {.problem = {.spec = {.m = m, .n = 8, .k = 4, .transpose_b = true}, .alignment = 256}};
+  return {.problem = {.spec = {.m = m, .n = 8, .k = 4, .transpose_b = true}, .alignment = 64}};
 }
 
 // Proposes three algorithms; how long each takes, and which are used, is the test's.

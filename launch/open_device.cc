@@ -20,9 +20,7 @@ absl::Status CheckDevice(const Config& config) {
 
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(const Config& config,
                                                    const LaunchEnvironment& environment) {
-  // The sums that no mesh changes have CPU kernels only.
-  const bool gpu_serves = config.train().device() != "cpu" && config.train().dtype() != "fp64" &&
-                          !config.numerics().mesh_invariant_sum();
+  const bool gpu_serves = config.train().device() != "cpu" && config.train().dtype() != "fp64";
   const absl::StatusOr<int> count = gpu_serves ? NumCudaDevices() : 0;
   if (count.ok() && *count > 0) return OpenCudaDevice(environment.local_rank % *count);
   if (config.train().device() == "cuda") return CheckDevice(config);

@@ -131,6 +131,8 @@ class TrainingRun {
     if (device_.is_host() || asked == "off") return absl::OkStatus();
     std::string path = asked;
     if (asked == "auto") {
+      // What one mesh finds to be the fastest, another may not.
+      if (config_.numerics().mesh_invariant_sum()) return absl::OkStatus();
       if (IsFirst()) MakeFolders();
       path = config_.run().directory() + "/gemm_choices.json";
     }

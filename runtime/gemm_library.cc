@@ -1,6 +1,7 @@
 #include "runtime/gemm_library.h"
 
 #include "absl/strings/str_cat.h"
+#include "runtime/passes/memory_plan.h"
 
 namespace trireme {
 namespace {
@@ -22,7 +23,7 @@ std::string GemmProblem::ToString() const {
 }
 
 uint32_t GemmAlignment(const void* a, const void* b, const void* c) {
-  uintptr_t bits = 256;
+  uintptr_t bits = kMemoryAlignment;
   for (const void* address : {a, b, c}) bits |= reinterpret_cast<uintptr_t>(address);
   return static_cast<uint32_t>(bits & (~bits + 1));
 }

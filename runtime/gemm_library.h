@@ -16,7 +16,7 @@ struct GemmProblem {
   GemmSpec spec;
   uint32_t alignment = 0;  // GemmAlignment of its operands
 
-  // "bf16 -> f32, A [64, 32]^T, B [64, 48], added, aligned to 256": one text a problem, whatever the threads.
+  // "bf16 -> f32, A [64, 32]^T, B [64, 48], added, aligned to 64": one text a problem, whatever the threads.
   std::string ToString() const;
 
   friend bool operator==(const GemmProblem&, const GemmProblem&) = default;
@@ -37,7 +37,8 @@ struct GemmCandidate {
   double seconds = 0;
 };
 
-// The largest power of two, up to 256, that all addresses are multiples of.
+// The largest power of two that all addresses are multiples of, up to what every plan's memory is aligned to:
+// where a mesh happens to place an operand better, the problem stays the same, and so does its algorithm.
 uint32_t GemmAlignment(const void* a, const void* b, const void* c);
 
 // The product that a dense op's kernel makes; none for other ops, and where the product is empty.

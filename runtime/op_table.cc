@@ -112,11 +112,11 @@ Table MakeTable() {
   at(OpKind::kSquaredNorm) = {.name = "SquaredNorm"};
   at(OpKind::kStepFactors) = {.name = "StepFactors"};
   at(OpKind::kAdamW) = {.name = "AdamW"};
-  at(OpKind::kAddToGrid) = {.name = "AddToGrid", .cpu_only = true, .accumulates = 0b1};
-  at(OpKind::kGridSquaredNorm) = {.name = "GridSquaredNorm", .cpu_only = true};
-  at(OpKind::kGridSum) = {.name = "GridSum", .cpu_only = true};
-  at(OpKind::kGridNorm) = {.name = "GridNorm", .cpu_only = true};
-  at(OpKind::kFromGrid) = {.name = "FromGrid", .cpu_only = true};
+  at(OpKind::kAddToGrid) = {.name = "AddToGrid", .accumulates = 0b1};
+  at(OpKind::kGridSquaredNorm) = {.name = "GridSquaredNorm"};
+  at(OpKind::kGridSum) = {.name = "GridSum"};
+  at(OpKind::kGridNorm) = {.name = "GridNorm"};
+  at(OpKind::kFromGrid) = {.name = "FromGrid"};
   return table;
 }
 

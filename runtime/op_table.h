@@ -18,8 +18,6 @@ struct OpDefinition {
   bool kept = false;
   // Stands for the ops that a pass expands it to: no backend has a kernel for it.
   bool composite = false;
-  // The CUDA backend has no kernel for it; what records it is refused there at start-up.
-  bool cpu_only = false;
   // Its results must be gathered again in backward, never saved.
   bool regather = false;
   // The input whose storage output 0 may take over, if nobody reads it later; -1: none.

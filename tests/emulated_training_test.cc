@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "absl/strings/str_join.h"
 #include "launch/bench_kernels.h"
 #include "launch/gemm_choices.h"
 #include "launch/trainer.h"
@@ -151,6 +152,40 @@ TEST(EmulatedGraphsTest, ReplayedSegmentsGiveTheSameBitsOnAMesh) {
   ExpectGraphsChangeNothing("tiny_llama.textproto",
                             {"train.dtype=bf16", "mesh.dp=2", "mesh.tp=2", "mesh.pp=2",
                              "parallel.zero_stage=3", "parallel.recompute=full"});
+}
+
+// Whatever the mesh; from the third step on by graphs.
+void ExpectSameBitsOnMeshes(const char* recipe, const std::vector<std::string>& settings,
+                            const std::vector<std::vector<std::string>>& meshes) {
+  const auto train = [&](const std::vector<std::string>& mesh) {
+    std::vector<std::string> all = kSmall;
+    all.emplace_back("numerics.mesh_invariant_sum=true");
+    all.insert(all.end(), settings.begin(), settings.end());
+    all.insert(all.end(), mesh.begin(), mesh.end());
+    return RunOnThreads(recipe, all, 3, {}, MakeEmulatedGpu, {.wrap_world = StageThroughHost});
+  };
+  const MeshRunResult expected = train({"mesh.dp=1"});
+  ASSERT_TRUE(std::isfinite(expected.norms.back()) && expected.norms.back() > 0);
+  for (const std::vector<std::string>& mesh : meshes) {
+    SCOPED_TRACE(absl::StrJoin(mesh, " "));
+    const MeshRunResult found = train(mesh);
+    ExpectSameBits(found, expected);
+    EXPECT_EQ(found.norms, expected.norms);
+  }
+}
+
+TEST(EmulatedInvarianceTest, NoMeshShows) {
+  ExpectSameBitsOnMeshes("tiny_llama.textproto", {"model.num_hidden_layers=2", "train.sequence_length=12"},
+                         {{"mesh.dp=2", "parallel.zero_stage=0"},
+                          {"mesh.dp=2", "parallel.zero_stage=3"},
+                          {"mesh.dp=2", "mesh.pp=2", "parallel.zero_stage=3", "parallel.recompute=full"}});
+}
+
+TEST(EmulatedInvarianceTest, NoMeshShowsOfTiedGpt2InBf16) {
+  ExpectSameBitsOnMeshes(
+      "tiny_gpt2.textproto",
+      {"train.dtype=bf16", "model.dropout=0.1", "model.num_hidden_layers=2", "train.sequence_length=12"},
+      {{"mesh.dp=2", "mesh.pp=2", "parallel.zero_stage=2"}});
 }
 
 // Streams that do their work as late, or as early, as events allow: a missing one shows.

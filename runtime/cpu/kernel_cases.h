@@ -92,6 +92,9 @@ KernelCase RoundedAdamWCase(int64_t n, bool exact);
 
 // Gradients on a grid, with a few elements that do not fit it, or none.
 KernelCase AddToGridCase(int64_t n, bool fits);
+// Halves, what is just inside and outside the limit, and what is not finite.
+KernelCase AddToGridEdgeCase();
+KernelCase AccumulateWholeCase(int64_t n);
 // Squares whose sum takes more than 128 bits where n is above 16.
 KernelCase GridSquaredNormCase(int64_t n);
 KernelCase GridSumCase(int64_t buckets, bool overflows);

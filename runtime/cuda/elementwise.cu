@@ -72,6 +72,7 @@ void CastCuda(const KernelArguments& a) {
 }
 
 void AccumulateCuda(const KernelArguments& a) {
+  if (a.inputs[0].dtype == DType::kI64) return AccumulateWholeCuda(a);
   const float* x = WideOf(a.inputs[0]);
   float* y = WideOf(a.outputs[0]);
   const int64_t n = a.outputs[0].shape.num_elements();

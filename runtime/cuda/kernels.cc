@@ -76,6 +76,11 @@ KernelTable MakeTable() {
   at(OpKind::kSquaredNorm) = {SquaredNormCuda, SquaredNormCudaWorkspaceBytes};
   at(OpKind::kStepFactors) = {StepFactorsCuda};
   at(OpKind::kAdamW) = {AdamWCuda};
+  at(OpKind::kAddToGrid) = {AddToGridCuda};
+  at(OpKind::kGridSquaredNorm) = {GridSquaredNormCuda, GridSquaredNormCudaWorkspaceBytes};
+  at(OpKind::kGridSum) = {GridSumCuda};
+  at(OpKind::kGridNorm) = {GridNormCuda};
+  at(OpKind::kFromGrid) = {FromGridCuda};
   return table;
 }
 

@@ -27,6 +27,16 @@ void CastCuda(const KernelArguments& a);
 void AccumulateCuda(const KernelArguments& a);
 void KeepOnFirstCuda(const KernelArguments& a);
 
+// gradient_grid.cu. AccumulateWholeCuda is AccumulateCuda's of whole numbers.
+void AccumulateWholeCuda(const KernelArguments& a);
+void AddToGridCuda(const KernelArguments& a);
+void FromGridCuda(const KernelArguments& a);
+void GridSquaredNormCuda(const KernelArguments& a);
+int64_t GridSquaredNormCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                          absl::Span<const View> outputs, int num_threads);
+void GridSumCuda(const KernelArguments& a);
+void GridNormCuda(const KernelArguments& a);
+
 // shared_heads.cu
 void SharedRowsCuda(const KernelArguments& a);
 void SharedRowsGradCuda(const KernelArguments& a);
