@@ -114,18 +114,6 @@ const Malformed kMalformed[] = {
      "interleaved"},
     {{{"pipeline.schedule", "\"interleaved\""}},
      "pipeline.virtual_stages: 1: schedule interleaved takes turns between chunks of a stage; use 2 or more"},
-    {{{"mesh.cp", "2"}, {"train.micro_batch", "2"}, {"numerics.mesh_invariant_sum", "true"}},
-     "mesh.cp: 2: cuts sums within a micro-batch, which numerics.mesh_invariant_sum needs whole; use 1, or "
-     "numerics.mesh_invariant_sum false"},
-    {{{"mesh.tp", "2"}, {"train.micro_batch", "2"}, {"numerics.mesh_invariant_sum", "true"}},
-     "mesh.tp: 2: cuts sums within a micro-batch, which numerics.mesh_invariant_sum needs whole; use 1, or "
-     "numerics.mesh_invariant_sum false"},
-    {{{"model.architecture", "\"mixtral\""},
-      {"mesh.ep", "2"},
-      {"train.micro_batch", "2"},
-      {"numerics.mesh_invariant_sum", "true"}},
-     "mesh.ep: 2: cuts sums within a micro-batch, which numerics.mesh_invariant_sum needs whole; use 1, or "
-     "numerics.mesh_invariant_sum false"},
     {{{"numerics.mesh_invariant_sum", "true"}},
      "train.micro_batch: unset: would follow mesh.dp, where numerics.mesh_invariant_sum needs one size on "
      "every "

@@ -39,12 +39,14 @@ BatchGeometry GeometryOf(const Config& config, const AxisSizes& mesh, const Axis
   return batch;
 }
 
-// It follows from what the mesh leaves as it is: the tokens and the micro-batches of a step.
+// It follows from what dp, pp and ZeRO leave as it is: the tokens and the micro-batches of a step, and the
+// ranks that share one.
 std::optional<GradientGrid> GridOf(const Config& config) {
   if (!config.numerics().mesh_invariant_sum()) return std::nullopt;
   const TrainConfig& train = config.train();
+  const AxisSizes mesh = MeshSizes(config);
   return GradientGrid::For(train.global_batch() * train.sequence_length(),
-                           train.global_batch() / train.micro_batch());
+                           train.global_batch() / train.micro_batch() * mesh[Axis::kCp] * mesh[Axis::kTp]);
 }
 
 ChunkSpec SpecOf(const Config& config, const RankPlan& plan, ChunkSpec::Purpose purpose, int chunk) {

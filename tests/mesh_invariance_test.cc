@@ -1,5 +1,6 @@
-// numerics.mesh_invariant_sum: on thread ranks, the bits of losses, norms and parameters are those of one
-// rank, whatever the mesh, the ZeRO stage, the schedule and recompute. The micro-batch stays.
+// numerics.mesh_invariant_sum: on thread ranks, the bits of losses, norms and parameters are the same
+// whatever dp, pp, the ZeRO stage, the schedule and recompute. The micro-batch stays, and so do the axes that
+// cut it.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "launch/rank_plan.h"
+#include "runtime/cpu/cpu_device.h"
 #include "tests/mesh_run.h"
 
 namespace trireme {
@@ -95,6 +98,72 @@ TEST(MeshInvarianceTest, MixtralRoundedStochastically) {
                      "model.expert_capacity_factor=0.9"},
                     2);
 }
+
+// All of them add to one element, so that each may add less.
+TEST(MeshInvarianceTest, RanksThatShareAMicroBatchShareTheLimit) {
+  const auto limit_of = [](const Overrides& mesh) {
+    Overrides all = {"numerics.mesh_invariant_sum=true", "train.micro_batch=1"};
+    all.insert(all.end(), mesh.begin(), mesh.end());
+    return MakeRankPlan(TestConfig("tiny_llama.textproto", all), {{0, 0, 0, 0}}, CpuDevice(1))
+        .update_options.grid->limit;
+  };
+  const int64_t whole = limit_of({"mesh.dp=1"});
+  EXPECT_EQ(limit_of({"mesh.dp=4", "mesh.pp=2"}), whole);
+  EXPECT_EQ(limit_of({"mesh.tp=2"}), whole / 2);
+  EXPECT_EQ(limit_of({"mesh.dp=2", "mesh.cp=2", "mesh.tp=2"}), whole / 4);
+}
+
+// Axes that cut a micro-batch, or join several: their sums in float are cut alike on every mesh that has
+// them in the same sizes.
+struct FixedAxes {
+  const char* name;
+  const char* recipe;
+  Overrides settings;
+  const char* least_dp;  // that the axes need
+};
+
+class MeshInvarianceOfFixedAxesTest : public testing::TestWithParam<FixedAxes> {};
+
+TEST_P(MeshInvarianceOfFixedAxesTest, NoSplitOfTheRestShows) {
+  const FixedAxes& c = GetParam();
+  const std::string least_dp = absl::StrCat("mesh.dp=", c.least_dp);
+  const MeshRunResult expected = Train(c.recipe, c.settings, {least_dp, "parallel.zero_stage=0"}, 2);
+  ASSERT_TRUE(std::isfinite(expected.norms.back()) && expected.norms.back() > 0);
+  for (const Overrides& mesh :
+       {Overrides{"mesh.dp=4", "parallel.zero_stage=3"},
+        {"mesh.dp=2", "mesh.pp=2", "parallel.zero_stage=2", "parallel.recompute=full"},
+        {least_dp, "mesh.pp=2", "pipeline.schedule=zb-v", "parallel.zero_stage=1"}}) {
+    SCOPED_TRACE(absl::StrJoin(mesh, " "));
+    ExpectSameBits(Train(c.recipe, c.settings, mesh, 2), expected);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Every, MeshInvarianceOfFixedAxesTest,
+    testing::Values(
+        FixedAxes{"Tensor", "tiny_llama.textproto", {"mesh.tp=2", "train.z_loss_coef=1e-3"}, "1"},
+        FixedAxes{"TensorInDouble", "tiny_gpt2.textproto", {"mesh.tp=2", "train.dtype=fp64"}, "1"},
+        FixedAxes{"Sequence",
+                  "tiny_gpt2.textproto",
+                  {"mesh.tp=2", "parallel.sequence_parallel=true", "train.dtype=bf16", "model.dropout=0.1"},
+                  "1"},
+        FixedAxes{"TensorOverFewerKeyHeads",
+                  "tiny_llama.textproto",
+                  {"mesh.tp=4", "model.num_key_value_heads=2"},
+                  "1"},
+        FixedAxes{"Ring", "tiny_llama.textproto", {"mesh.cp=2"}, "1"},
+        FixedAxes{"AllToAll",
+                  "tiny_llama.textproto",
+                  {"mesh.cp=2", "parallel.context_form=all_to_all", "train.dtype=bf16",
+                   "optimizer.stochastic_rounding=true"},
+                  "1"},
+        FixedAxes{"Experts", "tiny_mixtral.textproto", {"mesh.ep=2", "model.num_local_experts=4"}, "2"},
+        FixedAxes{"ExpertsOverContextAndTensor",
+                  "tiny_mixtral.textproto",
+                  {"model.num_local_experts=4", "mesh.ep=2", "mesh.cp=2", "mesh.tp=2",
+                   "parallel.sequence_parallel=true", "model.expert_capacity_factor=0.9"},
+                  "1"}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace trireme

@@ -8,11 +8,11 @@
 
 namespace trireme {
 
-GradientGrid GradientGrid::For(int64_t tokens, int64_t num_micro_batches) {
-  CHECK(tokens > 0 && num_micro_batches > 0);
+GradientGrid GradientGrid::For(int64_t tokens, int64_t num_parts) {
+  CHECK(tokens > 0 && num_parts > 0);
   const int64_t log_tokens = std::bit_width(static_cast<uint64_t>(tokens) - 1);
-  // Without its last bits the limit is a double too; and 2 num_micro_batches (limit - 1) < 2^63.
-  const int64_t limit = (int64_t{1} << 62) / num_micro_batches & ~int64_t{1023};
+  // Without its last bits the limit is a double too; and 2 num_parts (limit - 1) < 2^63.
+  const int64_t limit = (int64_t{1} << 62) / num_parts & ~int64_t{1023};
   return {.exponent = log_tokens - 52, .limit = limit};
 }
 

@@ -11,13 +11,14 @@ namespace trireme {
 
 struct GradientGrid {
   int64_t exponent = 0;  // the quantum is 2^exponent
-  int64_t limit = 0;     // what a micro-batch adds to an element must be less than so many quanta
+  int64_t limit = 0;     // what a part adds to an element must be less than so many quanta
 
-  // For gradients that are sums over the `tokens` of a step, and are added up of `num_micro_batches`, each of
-  // which adds to a parameter twice at most (a tied one). The quantum is 2^-52 of a mean over tokens, rounded
-  // up to a power of two, and whatever keeps to the limit cannot overflow. A micro-batch keeps to it while
-  // its own mean gradient is below 1,000 in every element.
-  static GradientGrid For(int64_t tokens, int64_t num_micro_batches);
+  // For gradients that are sums over the `tokens` of a step, and are added up of `num_parts`: micro-batches,
+  // or what each of the ranks that share one (cp, tp) makes of it. A part adds to a parameter twice at most
+  // (a tied one). The quantum is 2^-52 of a mean over tokens, rounded up to a power of two, and whatever
+  // keeps to the limit cannot overflow. A part keeps to it while it is below 1,000 tokens / num_parts
+  // in every element.
+  static GradientGrid For(int64_t tokens, int64_t num_parts);
 };
 
 // A sum of squares of int64 takes up to 126 bits an element. It is kept as whole numbers of base 2^32, the
