@@ -27,19 +27,8 @@ void GraphDevice::Launch(Kernel kernel, const KernelArguments& arguments, Stream
     ++num_launches_;
     return CpuDevice::Launch(kernel, arguments, stream);
   }
-  graphs_.back().push_back([this, kernel, stream, arguments, op = arguments.op,
-                            inputs = std::vector<View>(arguments.inputs.begin(), arguments.inputs.end()),
-                            outputs = std::vector<View>(arguments.outputs.begin(), arguments.outputs.end())] {
-    CpuDevice::Launch(kernel,
-                      {.op = op,
-                       .inputs = inputs,
-                       .outputs = outputs,
-                       .accumulate = arguments.accumulate,
-                       .workspace = arguments.workspace,
-                       .mesh = arguments.mesh,
-                       .coordinate = arguments.coordinate,
-                       .num_threads = arguments.num_threads},
-                      stream);
+  graphs_.back().push_back([this, kernel, stream, owned = OwnedArguments(arguments)] {
+    CpuDevice::Launch(kernel, owned.get(), stream);
   });
 }
 

@@ -10,6 +10,33 @@
 
 namespace trireme {
 
+// A kernel's arguments with an op and operands of their own.
+struct OwnedArguments {
+  explicit OwnedArguments(const KernelArguments& arguments)
+      : op(arguments.op),
+        inputs(arguments.inputs.begin(), arguments.inputs.end()),
+        outputs(arguments.outputs.begin(), arguments.outputs.end()),
+        others(arguments) {}
+
+  // While this lives and stays where it is.
+  KernelArguments get() const {
+    return {.op = op,
+            .inputs = inputs,
+            .outputs = outputs,
+            .accumulate = others.accumulate,
+            .workspace = others.workspace,
+            .mesh = others.mesh,
+            .coordinate = others.coordinate,
+            .num_threads = others.num_threads,
+            .stream = others.stream};
+  }
+
+  Op op;
+  std::vector<View> inputs;
+  std::vector<View> outputs;
+  KernelArguments others;  // its own op and operands may be gone
+};
+
 // A graph is a list of launches with their arguments by value.
 class GraphDevice : public CpuDevice {
  public:

@@ -96,18 +96,10 @@ class FaultyDevice : public GraphDevice {
   using GraphDevice::GraphDevice;
   void Launch(Kernel kernel, const KernelArguments& arguments, StreamId stream) override {
     if (arguments.op.kind != OpKind::kAdamW) return GraphDevice::Launch(kernel, arguments, stream);
-    Op op = arguments.op;
-    op.attributes = {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-5}, {"weight_decay", 0.1 * ++calls_}};
-    GraphDevice::Launch(kernel,
-                        {.op = op,
-                         .inputs = arguments.inputs,
-                         .outputs = arguments.outputs,
-                         .accumulate = arguments.accumulate,
-                         .workspace = arguments.workspace,
-                         .mesh = arguments.mesh,
-                         .coordinate = arguments.coordinate,
-                         .num_threads = arguments.num_threads},
-                        stream);
+    OwnedArguments owned(arguments);
+    owned.op.attributes = {
+        {"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-5}, {"weight_decay", 0.1 * ++calls_}};
+    GraphDevice::Launch(kernel, owned.get(), stream);
   }
 
  private:
