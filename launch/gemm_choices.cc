@@ -25,7 +25,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Choice {
-  std::string algorithm;  // in hexadecimal digits
+  std::string algorithm;  // in hexadecimal digits; empty: GemmCandidate
   double microseconds = 0;
 };
 // By the card and the library's version, and by product.
@@ -174,7 +174,11 @@ absl::Status ChooseGemms(const std::vector<GemmUse>& uses, const std::string& pa
     return status;
   }
   for (const GemmUse& use : uses) {
-    library->Use(use.problem, absl::HexStringToBytes(choices.at({on, use.problem.ToString()}).algorithm));
+    const std::string& algorithm = choices.at({on, use.problem.ToString()}).algorithm;
+    library->Use(use.problem, absl::HexStringToBytes(algorithm));
+    if (use.problem.spec.epilogue == GemmEpilogue::kNone) continue;
+    ++report->epilogues;
+    if (!algorithm.empty()) ++report->in_one;
   }
   return absl::OkStatus();
 }

@@ -15,6 +15,9 @@ namespace trireme {
 struct GemmChoiceReport {
   int64_t timed = 0;  // over all ranks
   int64_t kept = 0;   // found in the file
+  // Of this rank's problems: those with an epilogue, and those of them that are done in one kernel.
+  int64_t epilogues = 0;
+  int64_t in_one = 0;
 };
 
 // Collective over `world`. Gives `library` an algorithm for each of this rank's `uses`. What the file at

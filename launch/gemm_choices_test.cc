@@ -36,6 +36,8 @@ class TimedLibrary : public GemmLibrary {
       // A byte that no text may hold.
       candidates.push_back({std::string("\0a", 2) + std::to_string(i), seconds_[i]});
     }
+    // The first is the product and kernels behind it.
+    if (use.problem.spec.epilogue != GemmEpilogue::kNone) candidates[0].algorithm.clear();
     return candidates;
   }
   void Use(const GemmProblem& problem, const std::string& algorithm) override {
@@ -113,6 +115,24 @@ TEST_F(GemmChoicesTest, OfEqualTimesTheLibrarysFavouriteWins) {
   EXPECT_EQ(library.used.at(16), Algorithm(1));
 }
 
+TEST_F(GemmChoicesTest, AnEpilogueIsDoneInOneWithItsProductWhereThatIsFaster) {
+  GemmUse epilogue = UseOf(16);
+  epilogue.problem.spec.epilogue = GemmEpilogue::kGeluKept;
+  for (const bool in_one : {false, true}) {
+    std::remove(path_.c_str());
+    for (const bool has_file : {false, true}) {
+      TimedLibrary library("card", {2e-6, in_one ? 1e-6 : 3e-6});
+      RunThreadRanks(1, [&](Communicator& world) {
+        EXPECT_TRUE(ChooseGemms({UseOf(32), epilogue}, path_, world, &library, &report_).ok());
+      });
+      EXPECT_EQ(report_.kept, has_file ? 2 : 0);
+      EXPECT_EQ(report_.epilogues, 1);
+      EXPECT_EQ(report_.in_one, in_one ? 1 : 0);
+      EXPECT_EQ(library.used.at(16), in_one ? Algorithm(1) : "");
+    }
+  }
+}
+
 TEST_F(GemmChoicesTest, AnotherCardIsTimedAnewAndBothAreKept) {
   TimedLibrary one("one card", {1e-6, 2e-6}), other("other card", {2e-6, 1e-6});
   ASSERT_TRUE(ChooseAlone(&one).ok());
@@ -158,7 +178,7 @@ TEST_F(GemmChoicesTest, AFileThatCannotBeWrittenIsRefusedByField) {
 
 TEST(GemmProblemTest, WhatAnAlgorithmDependsOnIsInItsText) {
   const GemmProblem base = UseOf(16).problem;
-  std::vector<GemmProblem> others(9, base);
+  std::vector<GemmProblem> others(10, base);
   others[0].spec.m = 17;
   others[1].spec.n = 9;
   others[2].spec.k = 5;
@@ -168,6 +188,7 @@ TEST(GemmProblemTest, WhatAnAlgorithmDependsOnIsInItsText) {
   others[6].spec.bias = true;
   others[7].spec.accumulate = true;
   others[8].alignment = 16;
+  others[9].spec.epilogue = GemmEpilogue::kGelu;
   for (size_t i = 0; i < others.size(); ++i) EXPECT_NE(others[i].ToString(), base.ToString()) << i;
   GemmProblem threads = base;
   threads.spec.num_threads = 7;

@@ -140,8 +140,10 @@ class TrainingRun {
     const absl::Status status =
         ChooseGemms(trainer_->Gemms(), path, mesh_.world(), OpenCudaGemmLibrary(device_).get(), &report);
     if (status.ok() && IsFirst()) {
-      std::printf("products: %lld timed, %lld found in %s\n", static_cast<long long>(report.timed),
-                  static_cast<long long>(report.kept), path.c_str());
+      std::printf(
+          "products: %lld timed, %lld found in %s; %lld of %lld epilogues in one kernel with theirs\n",
+          static_cast<long long>(report.timed), static_cast<long long>(report.kept), path.c_str(),
+          static_cast<long long>(report.in_one), static_cast<long long>(report.epilogues));
     }
     return status;
   }

@@ -8,6 +8,7 @@
 #include "runtime/passes/expand.h"
 #include "runtime/passes/expand_ring.h"
 #include "runtime/passes/fuse.h"
+#include "runtime/passes/fuse_products.h"
 #include "runtime/passes/grid_gradients.h"
 #include "runtime/passes/split_backward.h"
 
@@ -97,6 +98,7 @@ std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec) 
     RecomputePass(*program, spec.recompute);
   }
   FusePass(*program);
+  FuseProductsPass(*program);
   if (spec.splits_backward && spec.purpose == ChunkSpec::Purpose::kTrain) SplitBackward(*program);
   ExpandRingAttention(recorder);
   ExpandCrossEntropy(recorder);

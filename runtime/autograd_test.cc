@@ -30,6 +30,7 @@
 #include "runtime/passes/expand.h"
 #include "runtime/passes/expand_ring.h"
 #include "runtime/passes/fuse.h"
+#include "runtime/passes/fuse_products.h"
 #include "runtime/program_test_util.h"
 
 namespace trireme {
@@ -250,7 +251,8 @@ const std::vector<GradientCase>& Cases() {
          const Tensor x = r.X({3, 4});
          const Tensor h = x + Gelu(x);
          const Tensor norm = LayerNorm(h, r.P("gain", {4}), r.P("bias", {4}), 1e-5);
-         return h + Linear(norm, r.P("w", {4, 4}));
+         return h +
+                Linear(Gelu(Linear(norm, r.P("w", {5, 4}), r.P("b", {5}))), r.P("v", {4, 5}), r.P("c", {4}));
        }},
       {"TheSameValueTwice", 1,
        [](Recording& r) {
@@ -336,7 +338,7 @@ TEST_P(AutogradTest, GradientsMatchDifferences) {
               testing::IsEmpty());
 }
 
-// What the fuse pass makes of an addition and a norm has the gradient that they have.
+// What the fuse passes make of ops has the gradient that they have.
 TEST(AutogradOfFusedOpsTest, GradientsMatchDifferences) {
   std::set<OpKind> seen;
   for (const GradientCase& c : Cases()) {
@@ -346,6 +348,7 @@ TEST(AutogradOfFusedOpsTest, GradientsMatchDifferences) {
     r.program().stage_output = c.record(r).id();
     Differentiate(r.recorder());
     FusePass(r.program());
+    FuseProductsPass(r.program());
     for (const Segment& segment : r.program().segments) {
       for (const Op& op : segment.ops) seen.insert(op.kind);
     }
@@ -355,7 +358,8 @@ TEST(AutogradOfFusedOpsTest, GradientsMatchDifferences) {
                 testing::IsEmpty());
   }
   for (OpKind kind :
-       {OpKind::kAddRmsNorm, OpKind::kAddRmsNormGrad, OpKind::kAddLayerNorm, OpKind::kAddLayerNormGrad}) {
+       {OpKind::kAddRmsNorm, OpKind::kAddRmsNormGrad, OpKind::kAddLayerNorm, OpKind::kAddLayerNormGrad,
+        OpKind::kLinearGelu, OpKind::kLinearInputGeluGrad, OpKind::kLinearWeightBiasGrad}) {
     EXPECT_TRUE(seen.contains(kind)) << Name(kind);
   }
 }

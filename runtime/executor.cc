@@ -104,11 +104,15 @@ View Executor::ViewOf(int program, ValueId id, int slot) const {
 
 bool Executor::AddsGradient(int program, const Op& op) const {
   return std::any_of(op.outputs.begin(), op.outputs.end(), [&](ValueId id) {
-    if (plan_.programs[program]->value(id).kind != ValueKind::kParameterGradient) return false;
-    if (program >= plan_.passing_gradients.size()) return true;
-    const std::vector<ValueId>& passing = plan_.passing_gradients[program];
-    return std::find(passing.begin(), passing.end(), id) == passing.end();
+    return plan_.programs[program]->value(id).kind == ValueKind::kParameterGradient &&
+           !IsPassing(program, id);
   });
+}
+
+bool Executor::IsPassing(int program, ValueId gradient) const {
+  if (program >= plan_.passing_gradients.size()) return false;
+  const std::vector<ValueId>& passing = plan_.passing_gradients[program];
+  return std::find(passing.begin(), passing.end(), gradient) != passing.end();
 }
 
 Executor::BoundSegment Executor::Bind(int program, int segment, int slot) const {
@@ -117,10 +121,13 @@ Executor::BoundSegment Executor::Bind(int program, int segment, int slot) const 
   for (size_t i = 0; i < ops.size(); ++i) {
     const Op& op = ops[i];
     if (op.kind == OpKind::kRelabel) continue;
-    BoundOp b = {&op, static_cast<int>(i), nullptr, AddsGradient(program, op), {}, {}, nullptr};
+    BoundOp b = {&op, static_cast<int>(i), nullptr, AddsGradient(program, op), 0, {}, {}, nullptr};
     if (!Definition(op.kind).communicates) b.kernel = &device_.kernel(op.kind);
     for (ValueId id : op.inputs) b.inputs.push_back(ViewOf(program, id, slot));
-    for (ValueId id : op.outputs) b.outputs.push_back(ViewOf(program, id, slot));
+    for (size_t o = 0; o < op.outputs.size(); ++o) {
+      b.outputs.push_back(ViewOf(program, op.outputs[o], slot));
+      if (IsPassing(program, op.outputs[o])) b.passing |= 1u << o;
+    }
     b.workspace = static_cast<char*>(options_.transient) + memory_[program].workspaces[segment][i];
     const bool communicates = b.kernel == nullptr;
     if (bound.empty() || communicates || bound.back().communicates) {
@@ -161,7 +168,8 @@ KernelArguments Executor::ArgumentsOf(const BoundOp& op, bool accumulates) const
           .workspace = op.workspace,
           .mesh = options_.mesh,
           .coordinate = options_.coordinate,
-          .num_threads = device_.num_threads()};
+          .num_threads = device_.num_threads(),
+          .passing = op.op->always_accumulates ? 0 : op.passing};
 }
 
 void Executor::LaunchOp(const BoundOp& op, bool accumulates) {
@@ -176,8 +184,9 @@ std::vector<GemmUse> Executor::Gemms() const {
     const std::vector<std::vector<BoundSegment>>& slots = bound_[entry.program];
     for (const Piece& piece : slots[std::min<size_t>(entry.slot, slots.size() - 1)][entry.segment]) {
       for (const BoundOp& op : piece.ops) {
-        const std::optional<GemmUse> gemm = GemmOf(ArgumentsOf(op, entry.accumulates));
-        if (gemm.has_value() && seen.insert(gemm->problem.ToString()).second) gemms.push_back(*gemm);
+        for (const GemmUse& gemm : GemmsOf(ArgumentsOf(op, entry.accumulates))) {
+          if (seen.insert(gemm.problem.ToString()).second) gemms.push_back(gemm);
+        }
       }
     }
   }

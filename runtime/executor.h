@@ -87,6 +87,7 @@ class Executor {
     int index;                  // in its segment
     const KernelEntry* kernel;  // nullptr for a collective
     bool adds_gradient;         // to a parameter's, from a step's second micro-batch on
+    unsigned passing;           // KernelArguments::passing
     std::vector<View> inputs;
     std::vector<View> outputs;
     void* workspace;
@@ -102,6 +103,7 @@ class Executor {
 
   View ViewOf(int program, ValueId id, int slot) const;
   bool AddsGradient(int program, const Op& op) const;
+  bool IsPassing(int program, ValueId gradient) const;
   BoundSegment Bind(int program, int segment, int slot) const;
   void Load(const StepEntry& entry, const LoadFunction& load);
   void RunEntry(int index, const LoadFunction& load, double* losses);

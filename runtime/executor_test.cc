@@ -14,6 +14,7 @@
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/redistribute.h"
+#include "runtime/passes/fuse_products.h"
 #include "runtime/program_test_util.h"
 
 namespace trireme {
@@ -236,8 +237,10 @@ TEST(ExecutorGemmsTest, AreListedOnceEachWithTheirOperands) {
   const auto w = [&](const char* name) {
     return recorder.Parameters({{.name = name, .global_shape = {4, 4}}});
   };
-  program.stage_output = Linear(Linear(x, w("w1")), w("w2")).id();
+  const Tensor bias = recorder.Parameters({{.name = "bias", .global_shape = {4}}});
+  program.stage_output = Linear(Linear(Gelu(Linear(x, w("w0"), bias)), w("w1")), w("w2")).id();
   Differentiate(recorder);
+  FuseProductsPass(program);
   CpuDevice device(1);
   const MemoryPlan memory = PlanMemory(program, device);
   StepPlan plan;
@@ -261,13 +264,22 @@ TEST(ExecutorGemmsTest, AreListedOnceEachWithTheirOperands) {
     std::string text = use.problem.ToString();
     found.push_back(text.substr(0, text.find(", aligned")));
     EXPECT_TRUE(use.a != nullptr && use.b != nullptr && use.c != nullptr);
-    EXPECT_EQ(use.problem.alignment, GemmAlignment(use.a, use.b, use.c));
+    EXPECT_EQ(use.problem.alignment, GemmAlignment(use.a, use.b, use.c, use.aux));
+    const GemmEpilogue epilogue = use.problem.spec.epilogue;
+    EXPECT_EQ(use.aux != nullptr, epilogue == GemmEpilogue::kGeluKept || epilogue == GemmEpilogue::kGeluGrad);
+    EXPECT_EQ(use.bias != nullptr, use.problem.spec.bias || epilogue == GemmEpilogue::kBiasGrad);
   }
   std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());  // where alignments differ
-  const std::vector<std::string> expected = {
-      "f32 -> f32, A [3, 4], B [4, 4]", "f32 -> f32, A [3, 4], B [4, 4]^T",
-      "f32 -> f32, A [3, 4]^T, B [3, 4]", "f32 -> f32, A [3, 4]^T, B [3, 4], added"};
+  const std::vector<std::string> expected = {"f32 -> f32, A [3, 4], B [4, 4]",
+                                             "f32 -> f32, A [3, 4], B [4, 4], GELU's gradient",
+                                             "f32 -> f32, A [3, 4], B [4, 4]^T",
+                                             "f32 -> f32, A [3, 4], B [4, 4]^T, bias",
+                                             "f32 -> f32, A [3, 4], B [4, 4]^T, bias, GELU kept",
+                                             "f32 -> f32, A [3, 4]^T, B [3, 4]",
+                                             "f32 -> f32, A [3, 4]^T, B [3, 4], added",
+                                             "f32 -> f32, A [3, 4]^T, B [3, 4], bias gradient",
+                                             "f32 -> f32, A [3, 4]^T, B [3, 4], bias gradient, added"};
   EXPECT_EQ(found, expected);
 }
 

@@ -3,7 +3,6 @@
 #define TRIREME_RUNTIME_GEMM_LIBRARY_H_
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +16,7 @@ struct GemmProblem {
   uint32_t alignment = 0;  // GemmAlignment of its operands
 
   // "bf16 -> f32, A [64, 32]^T, B [64, 48], added, aligned to 64": one text a problem, whatever the threads.
+  // An epilogue is named: "GELU", "GELU kept", "GELU's gradient", "bias gradient".
   std::string ToString() const;
 
   friend bool operator==(const GemmProblem&, const GemmProblem&) = default;
@@ -28,21 +28,25 @@ struct GemmUse {
   void* a = nullptr;
   void* b = nullptr;
   void* c = nullptr;
-  void* bias = nullptr;
+  void* bias = nullptr;  // f32
+  void* aux = nullptr;   // GemmEpilogue
   void* workspace = nullptr;
 };
 
 struct GemmCandidate {
-  std::string algorithm;  // the library's own bytes, which any process with the same version() understands
+  // The library's own bytes, which any process with the same version() understands. Empty, where the problem
+  // has an epilogue: the product alone, and the backend's own kernels behind it.
+  std::string algorithm;
   double seconds = 0;
 };
 
 // The largest power of two that all addresses are multiples of, up to what every plan's memory is aligned to:
 // where a mesh happens to place an operand better, the problem stays the same, and so does its algorithm.
-uint32_t GemmAlignment(const void* a, const void* b, const void* c);
+uint32_t GemmAlignment(const void* a, const void* b, const void* c, const void* aux = nullptr);
 
-// The product that a dense op's kernel makes; none for other ops, and where the product is empty.
-std::optional<GemmUse> GemmOf(const KernelArguments& arguments);
+// The product that a dense op's kernel makes, and behind it the product with its epilogue, where it has one;
+// none for other ops, and where the product is empty.
+std::vector<GemmUse> GemmsOf(const KernelArguments& arguments);
 
 class GemmLibrary {
  public:

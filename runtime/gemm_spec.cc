@@ -35,4 +35,23 @@ GemmSpec LinearWeightGradSpec(absl::Span<const View> inputs, bool accumulate, in
           .num_threads = num_threads};
 }
 
+GemmSpec LinearGeluSpec(absl::Span<const View> inputs, absl::Span<const View> outputs, int num_threads) {
+  GemmSpec spec = LinearSpec(inputs, outputs, num_threads);
+  spec.epilogue = outputs.size() > 1 ? GemmEpilogue::kGeluKept : GemmEpilogue::kGelu;
+  return spec;
+}
+
+GemmSpec LinearInputGeluGradSpec(absl::Span<const View> inputs, absl::Span<const View> outputs,
+                                 int num_threads) {
+  GemmSpec spec = LinearInputGradSpec(inputs, outputs, num_threads);
+  spec.epilogue = GemmEpilogue::kGeluGrad;
+  return spec;
+}
+
+GemmSpec LinearWeightBiasGradSpec(absl::Span<const View> inputs, bool accumulate, int num_threads) {
+  GemmSpec spec = LinearWeightGradSpec(inputs, accumulate, num_threads);
+  spec.epilogue = GemmEpilogue::kBiasGrad;
+  return spec;
+}
+
 }  // namespace trireme

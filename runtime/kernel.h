@@ -33,6 +33,11 @@ struct KernelArguments {
   AxisSizes coordinate = {{0, 0, 0, 0}};  // of this rank
   int num_threads;
   void* stream = nullptr;  // cudaStream_t of a CUDA device; the host has none
+  // Bit i: output i is overwritten even so (StepPlan::passing_gradients). Matrices' gradients may pass while
+  // vectors' do not, so an op that makes both asks accumulates().
+  unsigned passing = 0;
+
+  bool accumulates(int output) const { return accumulate && (passing >> output & 1u) == 0; }
 };
 
 // Runs to completion (CPU) or enqueues (CUDA).

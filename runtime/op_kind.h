@@ -12,6 +12,9 @@ enum class OpKind : uint8_t {
   kLinearInputGrad,
   kLinearWeightGrad,
   kColumnSum,
+  kLinearGelu,
+  kLinearInputGeluGrad,
+  kLinearWeightBiasGrad,
   // ops/elementwise.h
   kAdd,
   kCast,

@@ -34,6 +34,9 @@ Table MakeTable() {
   at(OpKind::kLinearInputGrad) = {.name = "LinearInputGrad"};
   at(OpKind::kLinearWeightGrad) = {.name = "LinearWeightGrad", .accumulates = 0b1};
   at(OpKind::kColumnSum) = {.name = "ColumnSum", .accumulates = 0b1};
+  at(OpKind::kLinearGelu) = {.name = "LinearGelu"};
+  at(OpKind::kLinearInputGeluGrad) = {.name = "LinearInputGeluGrad"};
+  at(OpKind::kLinearWeightBiasGrad) = {.name = "LinearWeightBiasGrad", .accumulates = 0b11};
   at(OpKind::kAdd) = {.name = "Add", .gradient = AddGradient, .overwrites = 0};
   at(OpKind::kCast) = {.name = "Cast"};
   at(OpKind::kAccumulate) = {.name = "Accumulate", .accumulates = 0b1};

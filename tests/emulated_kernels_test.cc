@@ -4,15 +4,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "runtime/cpu/kernel_cases.h"
 #include "runtime/cpu/kernels.h"
+#include "runtime/cuda/gemm.h"
 #include "runtime/cuda/gpu.h"
 #include "runtime/cuda/kernels.h"
+#include "runtime/cuda_backend.h"
 #include "runtime/op_table.h"
 #include "runtime/ops/gradient_grid.h"
 #include "tests/emulator/every_order.h"
@@ -170,6 +174,50 @@ TEST(EmulatedKernelsTest, AnAdditionAndItsNormHaveTheBitsOfBothApart) {
     }
   }
 }
+
+TEST(EmulatedKernelsTest, AMatrixsGradientMayPassWhileItsBiasIsAddedTo) {
+  const KernelCase c = LinearWeightBiasGradCase(17, 9, 24);
+  for (DType compute : kComputeTypes) {
+    ExpectAddsToTheBiasAlone(c, CudaKernel(c.kind), {.compute = compute, .device = KernelDevice()});
+  }
+}
+
+#ifndef TRIREME_GPU_TESTS  // where algorithms are the library's own: there EmulatedChoicesTest runs what it
+                           // times
+// What is chosen for a product with its epilogue, then the op.
+Kernel launched_in_one = nullptr;
+GemmLibrary* told_to = nullptr;
+
+void LaunchInOne(const KernelArguments& arguments) {
+  for (const GemmUse& use : GemmsOf(arguments)) {
+    if (use.problem.spec.epilogue == GemmEpilogue::kNone) continue;
+    const bool may = MayAskForEpilogue(use.problem.spec, use.problem.alignment);
+    told_to->Use(use.problem, may ? "wide" : "");
+  }
+  launched_in_one(arguments);
+}
+
+// On a thread of its own, as choices are a thread's.
+TEST(EmulatedKernelsTest, AnEpilogueInOneWithItsProductMatchesTheDefinition) {
+  std::thread([] {
+    const std::unique_ptr<Device> device = *OpenCudaDevice(0);
+    const std::unique_ptr<GemmLibrary> library = OpenCudaGemmLibrary(*device);
+    told_to = library.get();
+    for (KernelCase& c : FusedProductKernelCases()) {
+      RoundOperands(&c);
+      launched_in_one = CudaKernel(c.kind).run;
+      const KernelEntry entry = {LaunchInOne, CudaKernel(c.kind).workspace_bytes};
+      for (DType compute : kComputeTypes) {
+        ExpectDefined(c, entry, {.compute = compute});
+        ExpectDefined(c, entry, {.compute = compute, .offset = 1});
+        if (Definition(c.kind).accumulates == 0) continue;
+        ExpectAddsToParameterGradientsOnly(c, entry, {.compute = compute});
+        ExpectAddsToTheBiasAlone(c, entry, {.compute = compute});
+      }
+    }
+  }).join();
+}
+#endif
 
 TEST(EmulatedKernelsTest, AdamWRoundsAsTheDefinitionDoes) {
   for (int64_t n : {1, 17, 40000}) {

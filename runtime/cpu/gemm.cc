@@ -130,6 +130,7 @@ class ProductCache {
 
 void CheckSpec(const GemmSpec& s) {
   CHECK(s.m >= 0 && s.n >= 0 && s.k >= 0) << s.m << " x " << s.k << " x " << s.n;
+  CHECK(s.epilogue == GemmEpilogue::kNone) << "oneDNN is asked for products alone";
   CHECK(!s.accumulate || s.output == DType::kF32) << "only an f32 C is added to";
   CHECK(s.input == DType::kBF16 || s.output == DType::kF32) << "an f32 product has an f32 result";
 }

@@ -359,6 +359,7 @@ std::vector<KernelCase> AllKernelCases() {
   for (KernelCase& c : ExpertKernelCases()) cases.push_back(std::move(c));
   for (KernelCase& c : SharedHeadKernelCases()) cases.push_back(std::move(c));
   for (KernelCase& c : GridKernelCases()) cases.push_back(std::move(c));
+  for (KernelCase& c : FusedProductKernelCases()) cases.push_back(std::move(c));
   AddRowCases(&cases);
   AddEmbeddingCases(&cases);
   for (const HeadShape heads : {HeadShape{1, 1, 2}, {3, 3, 32}, {4, 2, 34}, {6, 2, 16}}) {
@@ -436,6 +437,9 @@ std::vector<KernelCase> CasesWithANaN() {
                                      AddRmsNormGradCase(3, 41),
                                      AddLayerNormCase(3, 41),
                                      AddLayerNormGradCase(3, 41),
+                                     LinearGeluCase(3, 5, 41, true, false),
+                                     LinearInputGeluGradCase(3, 41, 5),
+                                     LinearWeightBiasGradCase(3, 41, 5),
                                      AddCase(3, 41),
                                      CastCase(Role::kWide, Role::kCompute, 123),
                                      ColumnSumCase(3, 41),

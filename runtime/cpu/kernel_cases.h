@@ -15,6 +15,10 @@ KernelCase LinearCase(int64_t t, int64_t n, int64_t k, bool bias);
 KernelCase LinearInputGradCase(int64_t t, int64_t n, int64_t k);
 KernelCase LinearWeightGradCase(int64_t t, int64_t n, int64_t k);
 KernelCase ColumnSumCase(int64_t t, int64_t n);
+// `kept`: with the product beside what GELU makes of it.
+KernelCase LinearGeluCase(int64_t t, int64_t n, int64_t k, bool bias, bool kept);
+KernelCase LinearInputGeluGradCase(int64_t t, int64_t n, int64_t k);
+KernelCase LinearWeightBiasGradCase(int64_t t, int64_t n, int64_t k);
 KernelCase AddCase(int64_t t, int64_t d);
 KernelCase CastCase(Role from, Role to, int64_t n);
 KernelCase AccumulateCase(int64_t n);
@@ -104,6 +108,8 @@ KernelCase FromGridCase(int64_t n);
 // Those of mixture of experts, and those of them that CasesWithANaN takes.
 std::vector<KernelCase> ExpertKernelCases();
 std::vector<KernelCase> ExpertCasesForANaN();
+// Those of products that are fused with what follows them.
+std::vector<KernelCase> FusedProductKernelCases();
 // Those of key heads that ranks share.
 std::vector<KernelCase> SharedHeadKernelCases();
 // Those of gradients on a grid.

@@ -102,8 +102,15 @@ std::vector<TestTensor> RunCase(const KernelEntry& entry, const KernelCase& c, c
                             : entry.workspace_bytes(op, input_views, output_views, options.num_threads);
   const AlignedBytes not_a_number(bytes, 0xff);
   void* workspace = bytes == 0 ? nullptr : memory.Place(not_a_number.data(), bytes, 0);
-  memory.Run(entry, {op, input_views, output_views, options.accumulate, workspace, c.mesh, c.coordinate,
-                     options.num_threads});
+  memory.Run(entry, {.op = op,
+                     .inputs = input_views,
+                     .outputs = output_views,
+                     .accumulate = options.accumulate,
+                     .workspace = workspace,
+                     .mesh = c.mesh,
+                     .coordinate = c.coordinate,
+                     .num_threads = options.num_threads,
+                     .passing = options.passing});
   for (size_t i = 0; i < outputs.size(); ++i) memory.Fetch(output_views[i].data, outputs[i]);
   return outputs;
 }
@@ -197,6 +204,18 @@ void ExpectAddsToParameterGradientsOnly(const KernelCase& c, const KernelEntry& 
     EXPECT_LE(Farthest(added[i].Doubles(), wanted), ToleranceOf(c.kind, stored, options.compute))
         << c.name << ", output " << i << " in " << Name(options.compute);
   }
+}
+
+void ExpectAddsToTheBiasAlone(const KernelCase& c, const KernelEntry& entry, RunOptions options) {
+  options.before = 8;
+  const std::vector<TestTensor> overwritten = RunCase(entry, c, options);
+  options.accumulate = true;
+  const std::vector<TestTensor> added = RunCase(entry, c, options);
+  options.passing = 0b01;
+  const std::vector<TestTensor> passing = RunCase(entry, c, options);
+  EXPECT_TRUE(passing[0].SameBits(overwritten[0])) << c.name << " in " << Name(options.compute);
+  EXPECT_TRUE(passing[1].SameBits(added[1])) << c.name << " in " << Name(options.compute);
+  EXPECT_FALSE(added[1].SameBits(overwritten[1])) << c.name << " in " << Name(options.compute);
 }
 
 void ExpectSameBitsAsApart(const KernelCase& c, const KernelEntry& (*kernel)(OpKind),

@@ -43,6 +43,7 @@ struct KernelCase {
 struct RunOptions {
   DType compute = DType::kF32;
   bool accumulate = false;
+  unsigned passing = 0;  // KernelArguments
   int num_threads = 1;
   bool in_place = false;  // output 0 takes the storage that the op table allows
   // What an output holds before: NaN, or this one number.
@@ -88,6 +89,8 @@ void ExpectSameBits(const KernelCase& c, const KernelEntry& entry, const RunOpti
 // With `accumulate` set, what the op table calls parameter gradients is added to, and the other results are
 // not.
 void ExpectAddsToParameterGradientsOnly(const KernelCase& c, const KernelEntry& entry, RunOptions options);
+// Of LinearWeightBiasGradCase: a weight's gradient that passes is overwritten, and the bias's is added to.
+void ExpectAddsToTheBiasAlone(const KernelCase& c, const KernelEntry& entry, RunOptions options);
 // The fused op of a case (AddRmsNormCase, AddLayerNormCase) gives the bits of the addition and the norm that
 // it stands for. `kernel`: the backend's table.
 void ExpectSameBitsAsApart(const KernelCase& c, const KernelEntry& (*kernel)(OpKind),

@@ -2,10 +2,12 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <array>
 
 #include "runtime/cpu/attention.h"
 #include "runtime/cpu/fast.h"
+#include "runtime/cpu/fused_products.h"
 #include "runtime/cpu/linear.h"
 #include "runtime/cpu/plain/plain.h"
 #include "runtime/op_table.h"
@@ -34,6 +36,10 @@ KernelTable MakePlainTable() {
   table[OpKind::kLinearInputGrad] = {LinearInputGradPlain};
   table[OpKind::kLinearWeightGrad] = {LinearWeightGradPlain};
   table[OpKind::kColumnSum] = {ColumnSumPlain};
+  table[OpKind::kLinearGelu] = {LinearThenGelu<LinearPlain, GeluPlain>};
+  table[OpKind::kLinearInputGeluGrad] = {LinearInputGradThenGeluGrad<LinearInputGradPlain, GeluGradPlain>};
+  table[OpKind::kLinearWeightBiasGrad] = {
+      LinearWeightGradThenColumnSum<LinearWeightGradPlain, ColumnSumPlain>};
   table[OpKind::kAdd] = {AddPlain};
   table[OpKind::kCast] = {CastPlain};
   table[OpKind::kAccumulate] = {AccumulatePlain};
@@ -125,6 +131,12 @@ KernelEntry Either() {
   return {ByDType<kFast, kPlain>, WorkspaceByDType<kFastBytes, kPlainBytes>};
 }
 
+int64_t LinearWeightBiasGradFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                               absl::Span<const View> outputs, int num_threads) {
+  return std::max(LinearWeightGradFastWorkspaceBytes(op, inputs, outputs, num_threads),
+                  ColumnSumFastWorkspaceBytes(op, inputs, outputs, num_threads));
+}
+
 // Starts from the plain table: kinds that cost nothing beside the others have no other kernel.
 KernelTable MakeFastTable() {
   KernelTable table = MakePlainTable();
@@ -134,6 +146,16 @@ KernelTable MakeFastTable() {
   table[OpKind::kLinearWeightGrad] =
       Either<LinearWeightGradFast, LinearWeightGradPlain, LinearWeightGradFastWorkspaceBytes>();
   table[OpKind::kColumnSum] = Either<ColumnSumFast, ColumnSumPlain, ColumnSumFastWorkspaceBytes>();
+  table[OpKind::kLinearGelu] = Either<LinearThenGelu<LinearFast, GeluFast>,
+                                      LinearThenGelu<LinearPlain, GeluPlain>, LinearFastWorkspaceBytes>();
+  table[OpKind::kLinearInputGeluGrad] =
+      Either<LinearInputGradThenGeluGrad<LinearInputGradFast, GeluGradFast>,
+             LinearInputGradThenGeluGrad<LinearInputGradPlain, GeluGradPlain>,
+             LinearInputGradFastWorkspaceBytes>();
+  table[OpKind::kLinearWeightBiasGrad] =
+      Either<LinearWeightGradThenColumnSum<LinearWeightGradFast, ColumnSumFast>,
+             LinearWeightGradThenColumnSum<LinearWeightGradPlain, ColumnSumPlain>,
+             LinearWeightBiasGradFastWorkspaceBytes>();
   table[OpKind::kAdd] = Either<AddFast, AddPlain>();
   table[OpKind::kCast] = Either<CastFast, CastPlain>();
   table[OpKind::kAccumulate] = Either<AccumulateFast, AccumulatePlain>();

@@ -172,6 +172,14 @@ TEST(FastKernelsTest, AnAdditionAndItsNormHaveTheBitsOfBothApart) {
   }
 }
 
+TEST(FusedProductsTest, AMatrixsGradientMayPassWhileItsBiasIsAddedTo) {
+  const KernelCase c = LinearWeightBiasGradCase(17, 9, 24);
+  for (DType compute : kComputeTypes) {
+    ExpectAddsToTheBiasAlone(c, FastKernel(c.kind), {.compute = compute});
+    ExpectAddsToTheBiasAlone(c, PlainKernel(c.kind), {.compute = compute});
+  }
+}
+
 TEST(FastKernelsTest, AdamWRoundsAsTheDefinitionDoes) {
   for (int64_t n : {1, 17, 40000}) {
     const KernelCase c = RoundedAdamWCase(n, true);

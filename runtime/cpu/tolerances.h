@@ -34,6 +34,9 @@ constexpr double Float32Tolerance(OpKind kind) {
     case OpKind::kLinear:
     case OpKind::kLinearInputGrad:
     case OpKind::kLinearWeightGrad:
+    case OpKind::kLinearGelu:
+    case OpKind::kLinearInputGeluGrad:
+    case OpKind::kLinearWeightBiasGrad:
     case OpKind::kGroupedLinear:
     case OpKind::kGroupedLinearInputGrad:
     case OpKind::kGroupedLinearWeightGrad:
@@ -65,6 +68,9 @@ constexpr double ToleranceOf(OpKind kind, DType stored, DType compute) {
     if (kind == OpKind::kAttention || kind == OpKind::kAttentionGrad) return kBf16AttentionTolerance;
   }
   if (stored == DType::kBF16 && kind == OpKind::kAdamW) return 2 * kBf16Tolerance;  // up or down
+  if (stored == DType::kBF16 && (kind == OpKind::kLinearGelu || kind == OpKind::kLinearInputGeluGrad)) {
+    return 2 * kBf16Tolerance;  // the product is rounded, then what is made of it
+  }
   if (stored == DType::kBF16) return kBf16Tolerance;
   if (stored == DType::kF64) return kFloat64Tolerance;
   return Float32Tolerance(kind);

@@ -48,7 +48,9 @@ double MeasureCudaGemmPeak(DType dtype, Device& device) {
         .m = size, .n = size, .k = size, .transpose_b = true, .input = dtype, .output = dtype};
     const auto seconds_of = [&](int calls) {
       const double begin = NowSeconds();
-      for (int i = 0; i < calls; ++i) CudaGemm(spec, a, b, nullptr, c, workspace, device.native(0));
+      for (int i = 0; i < calls; ++i) {
+        CudaGemm(spec, {.a = a, .b = b, .c = c}, workspace, device.native(0));
+      }
       device.Synchronize(0);
       return NowSeconds() - begin;
     };

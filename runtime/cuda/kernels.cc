@@ -19,6 +19,9 @@ KernelTable MakeTable() {
   at(OpKind::kLinearInputGrad) = {LinearInputGradCuda, LinearCudaWorkspaceBytes};
   at(OpKind::kLinearWeightGrad) = {LinearWeightGradCuda, LinearCudaWorkspaceBytes};
   at(OpKind::kColumnSum) = {ColumnSumCuda, ColumnSumCudaWorkspaceBytes};
+  at(OpKind::kLinearGelu) = {LinearGeluCuda, LinearCudaWorkspaceBytes};
+  at(OpKind::kLinearInputGeluGrad) = {LinearInputGeluGradCuda, LinearInputGeluGradCudaWorkspaceBytes};
+  at(OpKind::kLinearWeightBiasGrad) = {LinearWeightBiasGradCuda, LinearWeightBiasGradCudaWorkspaceBytes};
   at(OpKind::kAdd) = {AddCuda};
   at(OpKind::kCast) = {CastCuda};
   at(OpKind::kAccumulate) = {AccumulateCuda};

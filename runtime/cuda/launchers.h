@@ -12,9 +12,20 @@ namespace trireme {
 void LinearCuda(const KernelArguments& a);
 void LinearInputGradCuda(const KernelArguments& a);
 void LinearWeightGradCuda(const KernelArguments& a);
-// Of all three.
+// Of all three, and of LinearGeluCuda.
 int64_t LinearCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs, absl::Span<const View> outputs,
                                  int num_threads);
+// A linear op's bias in the output's dtype, null where it has none; in bf16 it is rounded into the workspace.
+void* BiasForLibrary(const KernelArguments& a);
+
+// fused_products.cc
+void LinearGeluCuda(const KernelArguments& a);
+void LinearInputGeluGradCuda(const KernelArguments& a);
+int64_t LinearInputGeluGradCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                              absl::Span<const View> outputs, int num_threads);
+void LinearWeightBiasGradCuda(const KernelArguments& a);
+int64_t LinearWeightBiasGradCudaWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
+                                               absl::Span<const View> outputs, int num_threads);
 
 // column_sums.cu
 void ColumnSumCuda(const KernelArguments& a);

@@ -5,35 +5,39 @@
 namespace trireme {
 
 // cuBLASLt adds a bias of the output's dtype; ours is fp32, so beside bf16 it is rounded first.
-void LinearCuda(const KernelArguments& a) {
+void* BiasForLibrary(const KernelArguments& a) {
   const GemmSpec spec = LinearSpec(a.inputs, a.outputs, a.num_threads);
-  const void* bias = spec.bias ? a.inputs[2].data : nullptr;
-  if (spec.bias && spec.output == DType::kBF16) {
-    const View rounded = {static_cast<char*>(a.workspace) + kCudaGemmWorkspaceBytes, spec.output,
-                          a.inputs[2].shape};
-    const Op cast = {.kind = OpKind::kCast, .attributes = {}};
-    CastCuda({.op = cast,
-              .inputs = {&a.inputs[2], 1},
-              .outputs = {&rounded, 1},
-              .accumulate = false,
-              .workspace = nullptr,
-              .mesh = a.mesh,
-              .coordinate = a.coordinate,
-              .num_threads = a.num_threads,
-              .stream = a.stream});
-    bias = rounded.data;
-  }
-  CudaGemm(spec, a.inputs[0].data, a.inputs[1].data, bias, a.outputs[0].data, a.workspace, a.stream);
+  if (!spec.bias) return nullptr;
+  if (spec.output != DType::kBF16) return a.inputs[2].data;
+  const View rounded = {static_cast<char*>(a.workspace) + kCudaGemmWorkspaceBytes, spec.output,
+                        a.inputs[2].shape};
+  const Op cast = {.kind = OpKind::kCast, .attributes = {}};
+  CastCuda({.op = cast,
+            .inputs = {&a.inputs[2], 1},
+            .outputs = {&rounded, 1},
+            .accumulate = false,
+            .workspace = nullptr,
+            .mesh = a.mesh,
+            .coordinate = a.coordinate,
+            .num_threads = a.num_threads,
+            .stream = a.stream});
+  return rounded.data;
+}
+
+void LinearCuda(const KernelArguments& a) {
+  CudaGemm(LinearSpec(a.inputs, a.outputs, a.num_threads),
+           {.a = a.inputs[0].data, .b = a.inputs[1].data, .c = a.outputs[0].data, .bias = BiasForLibrary(a)},
+           a.workspace, a.stream);
 }
 
 void LinearInputGradCuda(const KernelArguments& a) {
-  CudaGemm(LinearInputGradSpec(a.inputs, a.outputs, a.num_threads), a.inputs[0].data, a.inputs[1].data,
-           nullptr, a.outputs[0].data, a.workspace, a.stream);
+  CudaGemm(LinearInputGradSpec(a.inputs, a.outputs, a.num_threads),
+           {.a = a.inputs[0].data, .b = a.inputs[1].data, .c = a.outputs[0].data}, a.workspace, a.stream);
 }
 
 void LinearWeightGradCuda(const KernelArguments& a) {
-  CudaGemm(LinearWeightGradSpec(a.inputs, a.accumulate, a.num_threads), a.inputs[0].data, a.inputs[1].data,
-           nullptr, a.outputs[0].data, a.workspace, a.stream);
+  CudaGemm(LinearWeightGradSpec(a.inputs, a.accumulate, a.num_threads),
+           {.a = a.inputs[0].data, .b = a.inputs[1].data, .c = a.outputs[0].data}, a.workspace, a.stream);
 }
 
 int64_t LinearCudaWorkspaceBytes(const Op&, absl::Span<const View> inputs, absl::Span<const View> outputs,

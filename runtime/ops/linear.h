@@ -23,6 +23,13 @@ Tensor LinearWeightGrad(Tensor dy, Tensor x);
 // kColumnSum: (dy [T, N]) -> [N] = sum over T, wide. May accumulate. The gradient of a bias.
 Tensor ColumnSum(Tensor dy);
 
+// What passes/fuse_products.h puts in the place of a product and what follows it. GELU is ops/activation.h's.
+// kLinearGelu: (x [T, K], w [N, K], bias or absent) -> y [T, N] = GELU(pre), and, unless nobody reads it,
+// pre [T, N] = x w^T + bias
+// kLinearInputGeluGrad: (dy [T, N], w [N, K], pre [T, K]) -> dpre [T, K] = dy w times GELU's slope at pre
+// kLinearWeightBiasGrad: (dy [T, N], x [T, K]) -> dw [N, K], wide, and dbias [N] = sum of dy over T, wide.
+// May accumulate.
+
 void LinearGradient(GradientContext& g);
 
 }  // namespace trireme

@@ -1,7 +1,9 @@
-// The products of runtime/cuda/gemm.h by plain loops: cuBLASLt has no emulation. As a library it proposes two
-// algorithms: sums in double, and in float.
+// The products of runtime/cuda/gemm.h and their epilogues by plain loops: cuBLASLt has no emulation. As a
+// library it proposes two algorithms: sums in double, and in float; the latter is the faster, also than
+// products and kernels apart.
 #include <glog/logging.h>
 
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -27,25 +29,54 @@ double At(const void* matrix, DType dtype, bool transposed, int64_t stored_cols,
 const char kWide[] = "wide";
 const char kNarrow[] = "narrow";
 
-void Multiply(const GemmSpec& spec, bool narrow, const void* a, const void* b, const void* bias, void* c) {
+// GELU's tanh form and its slope (runtime/ops/activation.h).
+double Gelu(double x) {
+  return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+double GeluSlope(double x) {
+  const double tanh = std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
+  return (1 + tanh + x * (1 - tanh * tanh) * std::sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x)) / 2;
+}
+
+void Store(double value, DType dtype, int64_t index, void* matrix) {
+  if (dtype == DType::kBF16) {
+    static_cast<Bf16*>(matrix)[index] = Bf16(static_cast<float>(value));
+  } else {
+    static_cast<float*>(matrix)[index] = static_cast<float>(value);
+  }
+}
+
+// What cuBLASLt documents of its epilogues: a bias is added before GELU; GELU is taken of what is not rounded
+// yet, and its input is rounded where it is kept (GELU_AUX); its gradient is the product times the slope at
+// the input (DGELU), which is rounded once; a bias gradient is the sum of an operand over k, and overwrites
+// (BGRADB).
+void Multiply(const GemmSpec& spec, bool narrow, const GemmOperands& o) {
   const int64_t stride_c = spec.row_stride_c > 0 ? spec.row_stride_c : spec.n;
+  const auto a_at = [&](int64_t i, int64_t l) {
+    return At(o.a, spec.input, spec.transpose_a, spec.transpose_a ? spec.m : spec.k, spec.row_stride_a, i, l);
+  };
   for (int64_t i = 0; i < spec.m; ++i) {
     for (int64_t j = 0; j < spec.n; ++j) {
       double sum = 0;
       for (int64_t l = 0; l < spec.k; ++l) {
-        sum +=
-            At(a, spec.input, spec.transpose_a, spec.transpose_a ? spec.m : spec.k, spec.row_stride_a, i, l) *
-            At(b, spec.input, spec.transpose_b, spec.transpose_b ? spec.k : spec.n, spec.row_stride_b, l, j);
+        sum += a_at(i, l) * At(o.b, spec.input, spec.transpose_b, spec.transpose_b ? spec.k : spec.n,
+                               spec.row_stride_b, l, j);
         if (narrow) sum = static_cast<float>(sum);
       }
-      if (spec.bias) sum += At(bias, spec.output, false, spec.n, 0, 0, j);
-      if (spec.output == DType::kBF16) {
-        CHECK(!spec.accumulate);
-        static_cast<Bf16*>(c)[i * stride_c + j] = Bf16(static_cast<float>(sum));
-      } else {
-        float& element = static_cast<float*>(c)[i * stride_c + j];
-        element = static_cast<float>(spec.accumulate ? element + sum : sum);
+      if (spec.bias) sum += At(o.bias, spec.output, false, spec.n, 0, 0, j);
+      if (spec.epilogue == GemmEpilogue::kGeluKept) Store(sum, spec.output, i * spec.n + j, o.aux);
+      if (spec.epilogue == GemmEpilogue::kGelu || spec.epilogue == GemmEpilogue::kGeluKept) sum = Gelu(sum);
+      if (spec.epilogue == GemmEpilogue::kGeluGrad) {
+        sum *= GeluSlope(At(o.aux, spec.output, false, spec.n, 0, i, j));
       }
+      CHECK(!spec.accumulate || spec.output == DType::kF32);
+      if (spec.accumulate) sum += static_cast<const float*>(o.c)[i * stride_c + j];
+      Store(sum, spec.output, i * stride_c + j, o.c);
+    }
+    if (spec.epilogue == GemmEpilogue::kBiasGrad) {
+      double sum = 0;
+      for (int64_t l = 0; l < spec.k; ++l) sum += a_at(i, l);
+      static_cast<float*>(o.bias)[i] = static_cast<float>(sum);
     }
   }
 }
@@ -56,6 +87,13 @@ std::map<std::string, std::string>& Chosen() {
   return chosen;
 }
 
+// "" where nothing was.
+std::string ChosenFor(const GemmSpec& spec, const GemmOperands& o) {
+  if (Chosen().empty()) return "";
+  const auto chosen = Chosen().find(GemmProblem{spec, GemmAlignment(o.a, o.b, o.c, o.aux)}.ToString());
+  return chosen == Chosen().end() ? "" : chosen->second;
+}
+
 class EmulatedGemmLibrary : public GemmLibrary {
  public:
   std::string version() const override { return "emulated GPU, plain loops"; }
@@ -64,28 +102,38 @@ class EmulatedGemmLibrary : public GemmLibrary {
     std::memset(use.a, 0, spec.m * spec.k * SizeOf(spec.input));
     std::memset(use.b, 0, spec.k * spec.n * SizeOf(spec.input));
     std::memset(use.c, 0, spec.m * spec.n * SizeOf(spec.output));
+    if (use.aux != nullptr) std::memset(use.aux, 0, spec.m * spec.n * SizeOf(spec.output));
+    if (spec.epilogue == GemmEpilogue::kBiasGrad) std::memset(use.bias, 0, spec.m * SizeOf(DType::kF32));
     std::memset(use.workspace, 0, kCudaGemmWorkspaceBytes);
-    return {{kWide, 2e-6}, {kNarrow, 1e-6}};
+    std::vector<GemmCandidate> candidates;
+    if (spec.epilogue != GemmEpilogue::kNone) candidates.push_back({"", 3e-6});
+    if (!MayAskForEpilogue(spec, use.problem.alignment)) return candidates;
+    candidates.push_back({kWide, 2e-6});
+    candidates.push_back({kNarrow, 1e-6});
+    return candidates;
   }
   void Use(const GemmProblem& problem, const std::string& algorithm) override {
-    CHECK(algorithm == kWide || algorithm == kNarrow);
+    const bool apart = problem.spec.epilogue != GemmEpilogue::kNone && algorithm.empty();
+    CHECK(apart || algorithm == kWide || algorithm == kNarrow);
+    CHECK(apart || MayAskForEpilogue(problem.spec, problem.alignment)) << problem.ToString();
     Chosen()[problem.ToString()] = algorithm;
   }
 };
 
 }  // namespace
 
-void CudaGemm(const GemmSpec& spec, const void* a, const void* b, const void* bias, void* c, void* workspace,
-              void* stream) {
+void CudaGemm(const GemmSpec& spec, const GemmOperands& o, void* workspace, void* stream) {
   CHECK(workspace != nullptr);
-  bool narrow = false;
-  if (!Chosen().empty()) {
-    const auto chosen = Chosen().find(GemmProblem{spec, GemmAlignment(a, b, c)}.ToString());
-    narrow = chosen != Chosen().end() && chosen->second == kNarrow;
-  }
-  emulator::Enqueue(static_cast<cudaStream_t>(stream), "CudaGemm",
-                    emulator::BytesOf(spec.m, spec.n, spec.k, spec.accumulate, a, b, bias, c),
-                    [spec, narrow, a, b, bias, c] { Multiply(spec, narrow, a, b, bias, c); });
+  CHECK(spec.epilogue == GemmEpilogue::kNone || TakesEpilogue(spec, o));
+  const bool narrow = ChosenFor(spec, o) == kNarrow;
+  emulator::Enqueue(
+      static_cast<cudaStream_t>(stream), "CudaGemm",
+      emulator::BytesOf(spec.m, spec.n, spec.k, spec.accumulate, spec.epilogue, o.a, o.b, o.bias, o.c, o.aux),
+      [spec, narrow, o] { Multiply(spec, narrow, o); });
+}
+
+bool TakesEpilogue(const GemmSpec& spec, const GemmOperands& operands) {
+  return !ChosenFor(spec, operands).empty();
 }
 
 std::unique_ptr<GemmLibrary> OpenCudaGemmLibrary(Device&) {
