@@ -1,5 +1,4 @@
 #include <cmath>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "runtime/cpu/kernel_cases.h"
@@ -42,21 +41,15 @@ KernelCase LinearWeightBiasGradCase(int64_t t, int64_t n, int64_t k) {
   return c;
 }
 
-// Columns of the result that cuBLASLt takes GELU's epilogues for (multiples of 8), and others.
+// With columns of the result that cuBLASLt takes GELU's epilogues for (multiples of 8), and others. Few: on a
+// GPU each has a workspace of megabytes.
 std::vector<KernelCase> FusedProductKernelCases() {
-  std::vector<KernelCase> cases;
-  for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{{1, 3}, {33, 127}, {24, 40}}) {
-    for (const int64_t t : {1, 17}) {
-      for (const bool bias : {false, true}) {
-        for (const bool kept : {false, true}) cases.push_back(LinearGeluCase(t, n, k, bias, kept));
-      }
-      cases.push_back(LinearInputGeluGradCase(t, n, k));
-      cases.push_back(LinearWeightBiasGradCase(t, n, k));
-    }
-  }
-  // More rows than a partial sum has.
-  cases.push_back(LinearWeightBiasGradCase(150, 17, 9));
-  return cases;
+  return {LinearGeluCase(17, 33, 127, true, true), LinearGeluCase(17, 33, 127, false, false),
+          LinearGeluCase(17, 24, 40, true, false), LinearGeluCase(17, 24, 40, true, true),
+          LinearGeluCase(1, 8, 3, false, true), LinearInputGeluGradCase(17, 33, 127),
+          LinearInputGeluGradCase(17, 33, 24),
+          // More rows than a partial sum has.
+          LinearWeightBiasGradCase(150, 17, 9)};
 }
 
 }  // namespace trireme
