@@ -6,10 +6,12 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "launch/checkpoint_state.h"
 #include "launch/rank_plan.h"
 #include "parallel/step_planner.h"
+#include "runtime/alibi.h"
 #include "runtime/passes/memory_plan.h"
 #include "runtime/random.h"
 
@@ -52,6 +54,7 @@ Generator::Generator(const Config& config, Device& device)
   lo_.resize(length);
   positions_.resize(length);
   token_index_.resize(length);
+  if (model_->alibi_heads() > 0) slopes_ = AlibiSlopes(model_->alibi_heads());
   std::iota(positions_.begin(), positions_.end(), 0);
   std::iota(token_index_.begin(), token_index_.end(), 0);
   raw_logits_.resize(program_->value(program_->logits).size_bytes());
@@ -87,6 +90,7 @@ void Generator::Fill(const std::vector<std::pair<ValueId, void*>>& inputs) {
     const void* from = value.name == "ids"         ? static_cast<const void*>(ids_.data())
                        : value.name == "positions" ? static_cast<const void*>(positions_.data())
                        : value.name == "lo"        ? static_cast<const void*>(lo_.data())
+                       : value.name == "slopes"    ? static_cast<const void*>(slopes_.data())
                        : value.name == "rows"      ? static_cast<const void*>(&row_)
                                                    : static_cast<const void*>(token_index_.data());
     device_.CopyToDevice(address, from, value.size_bytes(), 0);

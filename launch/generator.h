@@ -48,6 +48,7 @@ class Generator {
   std::vector<int32_t> ids_;
   std::vector<int32_t> positions_;
   std::vector<int32_t> lo_;
+  std::vector<float> slopes_;
   std::vector<int64_t> token_index_;
   int32_t row_ = 0;  // of the token whose successor is asked for
   std::vector<char> raw_logits_;

@@ -182,7 +182,9 @@ RankPlan MakeRankPlan(const Config& config, const AxisSizes& coordinate, const D
                              Executor::SlotBytes(plan.evaluation, plan.evaluation_memory));
   plan.transient_bytes =
       std::max(Executor::TransientBytes(plan.step_memory), Executor::TransientBytes(plan.evaluation_memory));
-  if (!device.is_host()) plan.input_bytes = StepInputs::DeviceBytes(plan.batch);
+  if (!device.is_host()) {
+    plan.input_bytes = StepInputs::DeviceBytes(plan.batch, plan.model->alibi_heads());
+  }
   plan.passing = PlanPassingMemory(*plan.update, {&plan.step, &plan.evaluation});
   plan.persistent =
       ParameterStore(chunks, plan.buckets, *plan.update, plan.update_options, plan.passing).PlannedBytes();

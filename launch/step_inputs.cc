@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include "runtime/alibi.h"
+
 namespace trireme {
 namespace {
 
@@ -13,11 +15,12 @@ int64_t TokensOf(const BatchGeometry& batch) {
 }
 
 // In memory that the compute stream reads.
-const int32_t* Constant(const std::vector<int32_t>& values, Device& device) {
-  const auto bytes = static_cast<int64_t>(values.size() * sizeof(int32_t));
+template <typename T>
+const T* Constant(const std::vector<T>& values, Device& device) {
+  const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
   void* const memory = device.Allocate(bytes);
   device.CopyToDevice(memory, values.data(), bytes, 0);
-  return static_cast<int32_t*>(memory);
+  return static_cast<T*>(memory);
 }
 
 }  // namespace
@@ -35,6 +38,10 @@ StepInputs::StepInputs(const RankPlan& plan, Device& device)
   positions_ = Constant(positions, device);
   lo_ = Constant(lo, device);
   spans_ = Constant(RingSpans(lo, batch.order, plan.coordinate[Axis::kCp]), device);
+  if (const int64_t heads = plan.model->alibi_heads(); heads > 0) {
+    slopes_ = Constant(AlibiSlopes(heads), device);
+    places_ = Constant(RingPlaces(batch.order, plan.coordinate[Axis::kCp]), device);
+  }
   const int64_t bytes = batch.num_micro_batches * tokens_ * kTokenBytes;
   if (device.is_host()) {
     halves_[0].host = halves_[0].device = static_cast<char*>(device.AllocateHost(bytes));
@@ -47,9 +54,10 @@ StepInputs::StepInputs(const RankPlan& plan, Device& device)
   }
 }
 
-int64_t StepInputs::DeviceBytes(const BatchGeometry& batch) {
+int64_t StepInputs::DeviceBytes(const BatchGeometry& batch, int64_t alibi_heads) {
   // positions, lo and, a begin and an end a token, spans.
-  const int64_t constants = 4 * TokensOf(batch) * static_cast<int64_t>(sizeof(int32_t));
+  int64_t constants = 4 * TokensOf(batch) * static_cast<int64_t>(sizeof(int32_t));
+  if (alibi_heads > 0) constants += (TokensOf(batch) + alibi_heads) * static_cast<int64_t>(sizeof(int32_t));
   return 2 * batch.num_micro_batches * TokensOf(batch) * kTokenBytes + constants;
 }
 
@@ -93,15 +101,20 @@ void StepInputs::Load(const Program& program, int micro_batch, const ReadSamples
   for (const auto& [id, address] : inputs) {
     if (address == nullptr) continue;
     const Value& value = program.value(id);
-    // Of what cp and tp shard, this rank's rows: cp's shares follow each other, each of so many of tp's.
-    int64_t share = 0;
-    for (Axis axis : {Axis::kCp, Axis::kTp}) {
-      if (value.layout[axis].is_shard()) share = share * plan_.mesh[axis] + plan_.coordinate[axis];
-    }
-    device_.CopyWithin(address,
-                       static_cast<const char*>(Source(value, micro_batch)) + share * value.size_bytes(),
-                       value.size_bytes(), 0);
+    device_.CopyWithin(
+        address, static_cast<const char*>(Source(value, micro_batch)) + ShareOf(value) * value.size_bytes(),
+        value.size_bytes(), 0);
   }
+}
+
+// Of tokens, cp's shares follow each other, each of so many of tp's; of heads, tp's, each of so many of cp's.
+int64_t StepInputs::ShareOf(const Value& value) const {
+  const bool of_heads = value.name == "slopes";
+  int64_t share = 0;
+  for (Axis axis : {of_heads ? Axis::kTp : Axis::kCp, of_heads ? Axis::kCp : Axis::kTp}) {
+    if (value.layout[axis].is_shard()) share = share * plan_.mesh[axis] + plan_.coordinate[axis];
+  }
+  return share;
 }
 
 const void* StepInputs::Source(const Value& value, int micro_batch) const {
@@ -111,6 +124,8 @@ const void* StepInputs::Source(const Value& value, int micro_batch) const {
   if (value.name == "positions" || value.name == "stream_positions") return positions_;
   if (value.name == "lo") return lo_;
   if (value.name == "spans") return spans_;
+  if (value.name == "slopes") return slopes_;
+  if (value.name == "places") return places_;
   return kept.token_index;
 }
 

@@ -46,7 +46,8 @@ class StepInputs {
   void ReadAhead(const ReadSamples& read);
 
   // What a plan's inputs take on a device that is not the host.
-  static int64_t DeviceBytes(const BatchGeometry& batch);
+  // `alibi_heads`: of the model.
+  static int64_t DeviceBytes(const BatchGeometry& batch, int64_t alibi_heads);
 
  private:
   // One micro-batch's samples, in the order of in_stream_, in the host's memory or the device's.
@@ -64,6 +65,8 @@ class StepInputs {
   Kept At(char* memory, int micro_batch) const;
   void Keep(const Half& half, int micro_batch, const Samples& samples);
   const void* Source(const Value& value, int micro_batch) const;
+  // Which of the equal parts of an input this rank has.
+  int64_t ShareOf(const Value& value) const;
 
   const RankPlan& plan_;
   Device& device_;
@@ -80,6 +83,9 @@ class StepInputs {
   const int32_t* positions_ = nullptr;
   const int32_t* lo_ = nullptr;     // in the order of the stream
   const int32_t* spans_ = nullptr;  // of this rank of cp
+  // Where the model has slopes.
+  const float* slopes_ = nullptr;    // of all heads
+  const int32_t* places_ = nullptr;  // of this rank of cp
 };
 
 }  // namespace trireme

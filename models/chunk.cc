@@ -28,7 +28,21 @@ void RecordMasks(Recorder& recorder, const ChunkSpec& spec, Batch& batch) {
   batch.lo = recorder.Input("lo", DType::kI32, {spec.replica_tokens()}, layout.With(Axis::kCp, whole));
 }
 
-Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
+// Slopes lie as the heads do: over tp, and in the all-to-all form over cp within that.
+void RecordSlopes(Recorder& recorder, const ChunkSpec& spec, int64_t heads, Batch& batch) {
+  Layout layout = Layout().With(Axis::kTp, Shard(0));
+  int64_t here = heads / spec.mesh[Axis::kTp];
+  if (spec.is_ring()) {
+    const Layout each_its_own = StreamLayout(false).With(Axis::kCp, {Placement::Kind::kVarying, 0});
+    batch.places = recorder.Input("places", DType::kI32, {spec.replica_tokens()}, each_its_own);
+  } else if (spec.mesh[Axis::kCp] > 1) {
+    layout[Axis::kCp] = Shard(0);
+    here /= spec.mesh[Axis::kCp];
+  }
+  batch.slopes = recorder.Input("slopes", DType::kF32, {here}, layout);
+}
+
+Batch RecordInputs(Recorder& recorder, const Model& model, const ChunkSpec& spec) {
   const Shape tokens = {spec.tokens()}, stream_tokens = {spec.stream_tokens()};
   const Layout layout = StreamLayout(false);
   Batch batch;
@@ -38,6 +52,7 @@ Batch RecordInputs(Recorder& recorder, const ChunkSpec& spec) {
   }
   batch.positions = recorder.Input("positions", DType::kI32, tokens, layout);
   RecordMasks(recorder, spec, batch);
+  if (model.alibi_heads() > 0) RecordSlopes(recorder, spec, model.alibi_heads(), batch);
   batch.stream_positions = batch.positions;
   if (spec.sequence_parallel) {
     batch.stream_positions = recorder.Input("stream_positions", DType::kI32, stream_tokens, spec.stream());
@@ -73,7 +88,7 @@ void RecordHead(Recorder& recorder, const Model& model, const ChunkSpec& spec, c
 std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec) {
   auto program = std::make_unique<Program>();
   Recorder recorder(program.get(), spec.mesh, spec.precision);
-  const Batch batch = RecordInputs(recorder, spec);
+  const Batch batch = RecordInputs(recorder, model, spec);
   Tensor x;
   if (spec.has_embedding) {
     recorder.BeginSegment("embedding", Region::kForward);

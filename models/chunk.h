@@ -50,7 +50,8 @@ struct ChunkSpec {
 };
 
 // Inputs are named "ids", "targets", "positions", "lo" (in a ring: "spans"), "token_index", (with sequence
-// parallelism) "stream_positions" and (kGenerate) "rows".
+// parallelism) "stream_positions", (kGenerate) "rows", and where the model has slopes "slopes" (in a ring
+// also "places").
 std::unique_ptr<Program> RecordChunk(const Model& model, const ChunkSpec& spec);
 
 }  // namespace trireme

@@ -15,11 +15,13 @@ Tensor ToStream(Tensor partial, Tensor stream) {
 }
 
 Tensor Attend(Tensor qkv, HeadShape heads, const Batch& batch) {
-  if (batch.spans.present()) return RingAttention(qkv, batch.spans, heads, batch.mean_keys);
+  if (batch.spans.present()) {
+    return RingAttention(qkv, batch.spans, heads, batch.mean_keys, batch.slopes, batch.places);
+  }
   const int64_t cp = qkv.recorder().mesh()[Axis::kCp];
   const HeadShape here = {heads.query_heads / cp, heads.key_heads / cp, heads.head_size};
   const Tensor of_all_tokens = TokensToHeads(qkv, Axis::kCp, heads);
-  const Tensor out = Attention(of_all_tokens, batch.lo, here, batch.mean_keys);
+  const Tensor out = Attention(of_all_tokens, batch.lo, here, batch.mean_keys, batch.slopes);
   return HeadsToTokens(out, Axis::kCp, {heads.query_heads, 0, heads.head_size});
 }
 

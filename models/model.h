@@ -29,6 +29,8 @@ struct Batch {
   Tensor positions;  // in the sequence
   Tensor lo;         // first token that each token may attend to; absent in a ring
   Tensor spans;      // in a ring: what each token may attend to in each hop
+  Tensor slopes;     // f32, of the heads that this rank attends with; absent unless the model has some
+  Tensor places;     // in a ring, beside slopes: where in the stream each hop's tokens stand
   int64_t sequences = 1;
   int64_t sequence_length = 1;
   TokenOrder order;
@@ -57,6 +59,8 @@ class Model {
   virtual bool ties_embedding() const = 0;
   // The name of the token embedding's parameter.
   virtual std::string embedding_name() const = 0;
+  // Heads whose scores fall with the distance, by the slopes of runtime/alibi.h: all, or 0.
+  virtual int64_t alibi_heads() const { return 0; }
 };
 
 // The architecture that `config` names. `seed` keys dropout. The configuration was validated.

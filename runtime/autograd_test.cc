@@ -222,6 +222,12 @@ const std::vector<GradientCase>& Cases() {
          const Tensor lo = r.Integers("lo", DType::kI32, {0, 0, 0, 3, 3, 4});
          return Attention(r.X({6, kHeads.columns()}), lo, kHeads, 2);
        }},
+      {"AttentionWithSlopes", 1,
+       [](Recording& r) {
+         const Tensor lo = r.Integers("lo", DType::kI32, {0, 0, 0, 3, 3, 4});
+         const Tensor slopes = r.Integers("slopes", DType::kF32, {0.5, 0.25, 2, 1});
+         return Attention(r.X({6, kHeads.columns()}), lo, kHeads, 2, slopes);
+       }},
       // Rank 0 of four: the first of two heads of either matrix.
       {"SharedHeads", 4,
        [](Recording& r) {
@@ -292,6 +298,15 @@ const std::vector<GradientCase>& Cases() {
          const HeadShape heads = {4, 2, 2};
          const Tensor spans = r.Integers("spans", DType::kI32, {0, 0, 0, 2, 2, 1, 2, 3, 4, 5});
          return RingAttention(r.X({5, heads.columns()}, {Shard(0), kInvariant}), spans, heads, 3);
+       }},
+      {"RingAttentionWithSlopes", 1,
+       [](Recording& r) {
+         const HeadShape heads = {4, 2, 2};
+         const Tensor spans = r.Integers("spans", DType::kI32, {0, 0, 0, 2, 2, 1, 2, 3, 4, 5});
+         const Tensor slopes = r.Integers("slopes", DType::kF32, {0.5, 0.25, 2, 1});
+         const Tensor places = r.Integers("places", DType::kI32, {3, 4, 6, 17, 18});
+         return RingAttention(r.X({5, heads.columns()}, {Shard(0), kInvariant}), spans, heads, 3, slopes,
+                              places);
        }},
       // 37 rows in chunks of 13, 13 and 11; five rows of w are padding.
       {"CrossEntropyInUnevenChunks", 1,

@@ -37,4 +37,15 @@ std::vector<int32_t> RingSpans(const std::vector<int32_t>& lo, const TokenOrder&
   return spans;
 }
 
+std::vector<int32_t> RingPlaces(const TokenOrder& order, int64_t rank) {
+  std::vector<int32_t> places;
+  for (int64_t hop = 0; hop < order.ranks; ++hop) {
+    const int64_t source = (rank + order.ranks - hop) % order.ranks;
+    for (int64_t i = 0; i < order.tokens_here(); ++i) {
+      places.push_back(static_cast<int32_t>(order.StreamIndex(source, i)));
+    }
+  }
+  return places;
+}
+
 }  // namespace trireme

@@ -41,6 +41,10 @@ struct TokenOrder {
 // Returns [ranks * 2 * tokens_here]. What a query sees of a rank is one range, as both orders ascend.
 std::vector<int32_t> RingSpans(const std::vector<int32_t>& lo, const TokenOrder& order, int64_t rank);
 
+// Where in the stream the tokens stand that `rank` has in each hop: rank - h's in hop h, its own first.
+// Returns [ranks * tokens_here].
+std::vector<int32_t> RingPlaces(const TokenOrder& order, int64_t rank);
+
 }  // namespace trireme
 
 #endif  // TRIREME_RUNTIME_TOKEN_ORDER_H_

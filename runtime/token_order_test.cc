@@ -53,6 +53,11 @@ TEST(TokenOrderTest, EveryQuerySeesItsKeysInSomeHop) {
   }
 }
 
+TEST(TokenOrderTest, PlacesAreThoseOfTheRankThatEachHopBrings) {
+  const TokenOrder order = {12, 3, true};
+  EXPECT_EQ(RingPlaces(order, 1), std::vector<int32_t>({2, 3, 8, 9, 0, 1, 10, 11, 4, 5, 6, 7}));
+}
+
 TEST(TokenOrderTest, BalancedRanksOfACausalSequenceHaveEqualWork) {
   const TokenOrder order = {64, 4, true};
   const std::vector<int32_t> lo(order.tokens);

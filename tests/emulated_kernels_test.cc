@@ -101,6 +101,16 @@ TEST_P(EmulatedKernelTest, AGraphOfItDoesTheSame) {
   }
 }
 
+// Small enough for the race checker.
+TEST(EmulatedAlibiTest, EveryKernelWithSlopesMatchesItsDefinitionOnce) {
+  for (KernelCase c :
+       {AlibiAttentionCase(70, {2, 1, 5}), AlibiAttentionGradCase(70, {2, 1, 5}),
+        AlibiBlockAttentionCase(70, {2, 1, 5}, true), AlibiBlockAttentionGradCase(70, {2, 1, 5}, true)}) {
+    RoundOperands(&c);
+    ExpectDefined(c, CudaKernel(c.kind), {.device = KernelDevice()});
+  }
+}
+
 class OverwritingEmulatedKernelTest : public EmulatedKernelTest {};
 
 TEST_P(OverwritingEmulatedKernelTest, MayOverwriteTheInputThatTheTableNames) {

@@ -29,6 +29,13 @@ int64_t WorkspaceBytesOf(int64_t max_ranges, int64_t task_floats, int num_thread
          static_cast<int64_t>(sizeof(float));
 }
 
+// A call's slopes and, of a block, places: the optional inputs from `first` on.
+AttentionBias BiasOf(const KernelArguments& a, size_t first) {
+  if (a.inputs.size() <= first) return {};
+  if (a.inputs.size() == first + 1) return {a.inputs[first].as<float>()};
+  return {a.inputs[first].as<float>(), a.inputs[first + 1].as<int32_t>(), a.inputs[first + 2].as<int32_t>()};
+}
+
 using Task = void (*)(const AttentionCall&, int64_t, Range, float*);
 
 // Runs task for every key head and range. Which thread takes which task changes no bit.
@@ -63,6 +70,7 @@ void RunForward(const KernelArguments& a, const AttentionCall& call, int64_t num
 void AttentionFast(const KernelArguments& a) {
   const AttentionCall call = {.shape = AttentionShape(a.op, a.inputs[0].shape),
                               .mask = {a.inputs[1].as<int32_t>()},
+                              .bias = BiasOf(a, 2),
                               .compute = a.inputs[0].dtype,
                               .stored = a.outputs[0].dtype,
                               .queries = a.inputs[0].data,
@@ -85,6 +93,7 @@ int64_t AttentionFastWorkspaceBytes(const Op& op, absl::Span<const View> inputs,
 void AttentionGradFast(const KernelArguments& a) {
   const AttentionCall call = {.shape = AttentionShape(a.op, a.inputs[1].shape),
                               .mask = {a.inputs[4].as<int32_t>()},
+                              .bias = BiasOf(a, 5),
                               .compute = a.inputs[1].dtype,
                               .stored = a.outputs[0].dtype,
                               .queries = a.inputs[1].data,
@@ -110,6 +119,7 @@ int64_t AttentionGradFastWorkspaceBytes(const Op& op, absl::Span<const View> inp
 void BlockAttentionFast(const KernelArguments& a) {
   const AttentionCall call = {.shape = AttentionShape(a.op, a.inputs[0].shape, a.inputs[1].shape),
                               .mask = {a.inputs[2].as<int32_t>(), a.inputs[3].as<int32_t>()},
+                              .bias = BiasOf(a, 4),
                               .compute = a.inputs[0].dtype,
                               .stored = a.outputs[0].dtype,
                               .queries = a.inputs[0].data,
@@ -128,6 +138,7 @@ int64_t BlockAttentionFastWorkspaceBytes(const Op& op, absl::Span<const View> in
 void BlockAttentionGradFast(const KernelArguments& a) {
   const AttentionCall call = {.shape = AttentionShape(a.op, a.inputs[1].shape, a.inputs[4].shape),
                               .mask = {a.inputs[5].as<int32_t>(), a.inputs[6].as<int32_t>()},
+                              .bias = BiasOf(a, 7),
                               .compute = a.inputs[1].dtype,
                               .stored = a.outputs[0].dtype,
                               .queries = a.inputs[1].data,

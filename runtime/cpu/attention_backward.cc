@@ -9,6 +9,7 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
 #include "hwy/highway.h"
+#include "runtime/cpu/attention_bias-inl.h"
 #include "runtime/cpu/attention_mask-inl.h"
 #include "runtime/cpu/simd-inl.h"
 #include "runtime/cpu/tile_products-inl.h"
@@ -160,9 +161,10 @@ void LoadQueries(const AttentionCall& call, const BackwardScratch& w, int64_t qu
 }
 
 template <typename T>
-void BackwardTile(const AttentionCall& call, const BackwardScratch& w, int64_t key_head, Range queries,
+void BackwardTile(const AttentionCall& call, const BackwardScratch& w, int64_t query_head, Range queries,
                   int64_t stretch_begin) {
   const AttentionShape& s = call.shape;
+  const int64_t key_head = query_head / s.group();
   const int64_t end = call.mask.End(queries.end - 1);
   for (int64_t k = call.mask.lo[queries.begin]; k < end; k += kTileKeys) {
     const TileMask mask = {call.mask, queries.begin, queries.size(), k, std::min(kTileKeys, end - k)};
@@ -172,6 +174,7 @@ void BackwardTile(const AttentionCall& call, const BackwardScratch& w, int64_t k
     PackRows(key + s.ValueColumn(key_head), s.key_columns, mask.keys, s.head_size, 1.0f, w.values, kTileKeys,
              s.padded_size);
     ScoresAndWeightGrads(s, w, mask);
+    AddBias(call.bias, query_head, mask, w.weights);
     SoftmaxGrad(w, mask);
     const int64_t row = (k - stretch_begin) * s.padded_size;
     AddKeyGrads(s, w, mask, w.dkeys + row, w.dvalues + row);
@@ -194,7 +197,7 @@ void BackwardOf(const AttentionCall& call, int64_t key_head, Range stretch, floa
     FillMask(call.mask, queries, w.mask);
     for (int64_t h = key_head * s.group(); h < (key_head + 1) * s.group(); ++h) {
       LoadQueries<T>(call, w, h, queries);
-      BackwardTile<T>(call, w, key_head, queries, keys.begin);
+      BackwardTile<T>(call, w, h, queries, keys.begin);
       for (int64_t i = 0; i < queries.size(); ++i) {
         UnpackRow(w.dq + i * s.padded_size, s.scale, s.head_size,
                   dqueries + (q + i) * s.query_gradient_columns + s.QueryColumn(h));

@@ -10,6 +10,7 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
 #include "hwy/highway.h"
+#include "runtime/cpu/attention_bias-inl.h"
 #include "runtime/cpu/attention_mask-inl.h"
 #include "runtime/cpu/simd-inl.h"
 #include "runtime/cpu/tile_products-inl.h"
@@ -181,6 +182,7 @@ void ForwardOf(const AttentionCall& call, int64_t key_head, Range queries, float
     for (int64_t g = 0; g < s.group(); ++g) {
       const ForwardHead head = w.head(g);
       Scores(s, w, head, mask);
+      AddBias(call.bias, key_head * s.group() + g, mask, w.scores);
       Softmax(w, head, mask);
       AddValues(s, w, head, mask);
     }

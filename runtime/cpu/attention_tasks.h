@@ -9,10 +9,27 @@
 
 namespace trireme {
 
+// What falls with the distance: slopes[h] (place of the key - place of the query) is added to a score. Absent
+// places are those in memory.
+struct AttentionBias {
+  const float* slopes = nullptr;  // absent: no bias
+  const int32_t* query_places = nullptr;
+  const int32_t* key_places = nullptr;
+
+  bool present() const { return slopes != nullptr; }
+  int32_t QueryPlace(int64_t q) const {
+    return query_places != nullptr ? query_places[q] : static_cast<int32_t>(q);
+  }
+  int32_t KeyPlace(int64_t k) const {
+    return key_places != nullptr ? key_places[k] : static_cast<int32_t>(k);
+  }
+};
+
 // A call of attention or of its gradient, whichever op it serves.
 struct AttentionCall {
   AttentionShape shape;
   AttentionMask mask;
+  AttentionBias bias;
   DType compute;        // of queries, keys and dout, and of out in the gradient
   DType stored;         // of results: out, or dqueries and dkeys
   const void* queries;  // rows of shape.columns

@@ -119,6 +119,12 @@ TEST(GradientTest, OfAttentionMatchesDifferences) {
   ExpectGradient(AttentionCase(13, heads), 0, backward.inputs[0].values, RunPlain(backward, 0));
 }
 
+TEST(GradientTest, OfAttentionWithSlopesMatchesDifferences) {
+  const HeadShape heads = {6, 2, 3};
+  const KernelCase backward = AlibiAttentionGradCase(13, heads);
+  ExpectGradient(AlibiAttentionCase(13, heads), 0, backward.inputs[0].values, RunPlain(backward, 0));
+}
+
 TEST(GradientTest, OfEmbeddingMatchesDifferences) {
   for (bool sharded : {false, true}) {
     const KernelCase backward = EmbeddingGradCase(12, 5, 3, sharded);

@@ -357,6 +357,7 @@ void AddEmbeddingCases(std::vector<KernelCase>* cases) {
 std::vector<KernelCase> AllKernelCases() {
   std::vector<KernelCase> cases;
   for (KernelCase& c : ExpertKernelCases()) cases.push_back(std::move(c));
+  for (KernelCase& c : AlibiKernelCases()) cases.push_back(std::move(c));
   for (KernelCase& c : SharedHeadKernelCases()) cases.push_back(std::move(c));
   for (KernelCase& c : GridKernelCases()) cases.push_back(std::move(c));
   for (KernelCase& c : FusedProductKernelCases()) cases.push_back(std::move(c));

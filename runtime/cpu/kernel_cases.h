@@ -46,6 +46,11 @@ KernelCase AttentionGradCase(int64_t t, HeadShape heads);
 // queries, between others that do; then there are keys that none sees.
 KernelCase BlockAttentionCase(int64_t t, HeadShape heads, bool gap);
 KernelCase BlockAttentionGradCase(int64_t t, HeadShape heads, bool gap);
+// The same with slopes, in a block of tokens that stand elsewhere in the stream.
+KernelCase AlibiAttentionCase(int64_t t, HeadShape heads);
+KernelCase AlibiAttentionGradCase(int64_t t, HeadShape heads);
+KernelCase AlibiBlockAttentionCase(int64_t t, HeadShape heads, bool gap);
+KernelCase AlibiBlockAttentionGradCase(int64_t t, HeadShape heads, bool gap);
 KernelCase MergeAttentionCase(int64_t t, int64_t heads, int64_t head_size);
 KernelCase TakeColumnsCase(int64_t t, int64_t d, int64_t first, int64_t columns);
 KernelCase JoinColumnsCase(int64_t t, int64_t m, int64_t n);
@@ -110,6 +115,8 @@ std::vector<KernelCase> ExpertKernelCases();
 std::vector<KernelCase> ExpertCasesForANaN();
 // Those of products that are fused with what follows them.
 std::vector<KernelCase> FusedProductKernelCases();
+// Those of attention with slopes.
+std::vector<KernelCase> AlibiKernelCases();
 // Those of key heads that ranks share.
 std::vector<KernelCase> SharedHeadKernelCases();
 // Those of gradients on a grid.

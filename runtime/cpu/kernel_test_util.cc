@@ -19,6 +19,8 @@ DType DTypeOf(Role role, DType compute) {
       return compute;
     case Role::kWide:
       return compute == DType::kF64 ? DType::kF64 : DType::kF32;
+    case Role::kF32:
+      return DType::kF32;
     case Role::kF64:
       return DType::kF64;
     case Role::kI32:

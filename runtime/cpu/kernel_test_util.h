@@ -14,7 +14,7 @@
 namespace trireme {
 
 // What an operand's dtype is: the program's compute dtype, the wide one beside it, or always the same.
-enum class Role : uint8_t { kCompute, kWide, kF64, kI32, kI64 };
+enum class Role : uint8_t { kCompute, kWide, kF32, kF64, kI32, kI64 };
 DType DTypeOf(Role role, DType compute);
 
 struct Operand {

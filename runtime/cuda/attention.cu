@@ -45,8 +45,10 @@ void LaunchStatistics(const KernelArguments& a, const AttentionHeads& heads) {
              a.inputs[3].as<float>(), static_cast<AttentionStatistics*>(a.workspace));
 }
 
-AttentionFamily FamilyOf(const AttentionHeads& heads, absl::Span<const View> inputs,
+// `num_inputs`: without slopes.
+AttentionFamily FamilyOf(const AttentionHeads& heads, absl::Span<const View> inputs, size_t num_inputs,
                          absl::Span<const View> outputs) {
+  if (inputs.size() > num_inputs) return AttentionFamily::kGeneral;
   if (heads.head_size % kVectorSize<bf16> != 0 || heads.head_size > 128) return AttentionFamily::kGeneral;
   for (absl::Span<const View> views : {inputs, outputs}) {
     for (const View& v : views) {
@@ -65,11 +67,11 @@ AttentionFamily FamilyOf(const AttentionHeads& heads, absl::Span<const View> inp
 }  // namespace
 
 AttentionFamily ForwardFamily(const KernelArguments& a) {
-  return FamilyOf(AttentionHeads(a.op, a.inputs[0]), a.inputs, a.outputs);
+  return FamilyOf(AttentionHeads(a.op, a.inputs[0]), a.inputs, 2, a.outputs);
 }
 
 AttentionFamily GradientFamily(const KernelArguments& a) {
-  return FamilyOf(AttentionHeads(a.op, a.inputs[1]), a.inputs, a.outputs);
+  return FamilyOf(AttentionHeads(a.op, a.inputs[1]), a.inputs, 5, a.outputs);
 }
 
 void AttentionBy(AttentionFamily family, const KernelArguments& a) {

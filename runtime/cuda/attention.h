@@ -6,7 +6,8 @@
 //                 to 128 (64, 96 and 128 without padding), 16-byte aligned operands
 //   Hopper        attention_forward_sm90.cu, attention_backward_sm90.cu: of these the heads of 64 and 128, on
 //                 sm_90a
-// The blocks of a ring (ops/ring_attention.h) are served by the general family alone.
+// The blocks of a ring (ops/ring_attention.h), and slopes (ops/attention.h), are served by the general family
+// alone: the kernels for tensor cores have no registers left for places and slopes.
 // A query tile visits exactly the key tiles that one of its queries sees, and the other way round. All sums
 // are in a fixed order: results depend on the operands and the shape only.
 // Sources: arXiv:2205.14135, arXiv:2307.08691.

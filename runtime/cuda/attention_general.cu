@@ -6,6 +6,7 @@
 // that they meet, and sums kOutput columns of the results; a wider head takes further blocks, each of which
 // computes the scores again. A thread has rows y + 16 i and columns x + 16 j of a tile.
 #include "runtime/cuda/attention.h"
+#include "runtime/cuda/attention_bias.h"
 #include "runtime/cuda/attention_operands.h"
 #include "runtime/cuda/gpu.h"
 #include "runtime/cuda/launch.h"
@@ -211,16 +212,34 @@ struct RowsOfQueries {
   int query[kEach], first_key[kEach], end_key[kBlock ? kEach : 1];
 };
 
+// Where a thread's rows or columns of a tile stand, `first` and every kSide-th of `count` tokens.
+template <bool kBlock, bool kAlibi>
+struct Places {
+  GPU_FN Places(const int* places, int first, int count) {
+    if constexpr (kAlibi) {
+#pragma unroll
+      for (int i = 0; i < kEach; ++i) {
+        const int token = first + kSide * i;
+        of[i] = kBlock ? places[Min(token, count - 1)] : token;
+      }
+    }
+  }
+
+  int of[kAlibi ? kEach : 1];
+};
+
 // A query that sees nothing: out 0, lse -infinity.
 //   qkv [T, (H + 2K) A]   lo [T]   out [T, H A]   lse [T, H]
-template <bool kBlock, typename T, typename Out>
+template <bool kBlock, bool kAlibi, typename T, typename Out>
 GPU_KERNEL(kThreads)
 GeneralForward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv, KeyRows<const T> all_keys,
-               const int* __restrict__ lo, Out* __restrict__ out, float* __restrict__ lse) {
+               const int* __restrict__ lo, DistanceBias bias, Out* __restrict__ out,
+               float* __restrict__ lse) {
   SMEM(SharedTile, shared, [1]);
   const Work work(heads.query_heads, heads.tokens, true);
   const int key_head = work.head / heads.group();
   const RowsOfQueries<kBlock> rows(lo, all_keys.hi, work.begin, work.end);
+  const Places<kBlock, kAlibi> row_places(bias.query_places, work.begin + ThreadY(), heads.tokens);
   const auto queries = RowsOfHead(qkv, heads.columns(), heads.QueryColumn(work.head), work.begin, work.end);
   float maximum[kEach], sum[kEach];
   for (int i = 0; i < kEach; ++i) {
@@ -232,6 +251,7 @@ GeneralForward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv
   for (int k = lo[work.begin]; k < key_end; k += kTile) {
     const auto keys = all_keys.KeysOf(key_head, heads, k, key_end);
     const auto values = all_keys.ValuesOf(key_head, heads, k, key_end);
+    const Places<kBlock, kAlibi> key_places(bias.key_places, k + ThreadX(), all_keys.count);
     Tile weights;
     Dots(weights, queries, keys, heads.head_size, shared[0]);
 #pragma unroll
@@ -239,7 +259,9 @@ GeneralForward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv
       float highest = maximum[i];
 #pragma unroll
       for (int j = 0; j < kEach; ++j) {
-        weights[i][j] = rows.See(i, j, k) ? weights[i][j] * scale_log2 : kNegativeInfinity;
+        const float score = WithBias<kAlibi>(weights[i][j] * scale_log2, bias, work.head, key_places.of + j,
+                                             row_places.of + i);
+        weights[i][j] = rows.See(i, j, k) ? score : kNegativeInfinity;
         highest = fmaxf(highest, weights[i][j]);
       }
       highest = WarpMax<kSide>(highest);
@@ -274,16 +296,17 @@ GeneralForward(AttentionHeads heads, float scale_log2, const T* __restrict__ qkv
 
 // Writes dq, the query heads of rows of `dq_columns`.
 //   qkv [T, (H + 2K) A]   dout [T, H A]   lo [T]   statistics [H, PaddedTokens]
-template <bool kBlock, typename T, typename Out>
+template <bool kBlock, bool kAlibi, typename T, typename Out>
 GPU_KERNEL(kThreads)
 GeneralQueryGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, KeyRows<const T> all_keys,
-                      const T* __restrict__ dout, const int* __restrict__ lo,
+                      const T* __restrict__ dout, const int* __restrict__ lo, DistanceBias bias,
                       const AttentionStatistics* __restrict__ statistics, Out* __restrict__ dq,
                       int64_t dq_columns) {
   SMEM(SharedTile, shared, [1]);
   const Work work(heads.query_heads, heads.tokens, true);
   const int key_head = work.head / heads.group();
   const RowsOfQueries<kBlock> rows(lo, all_keys.hi, work.begin, work.end);
+  const Places<kBlock, kAlibi> row_places(bias.query_places, work.begin + ThreadY(), heads.tokens);
   const auto queries = RowsOfHead(qkv, heads.columns(), heads.QueryColumn(work.head), work.begin, work.end);
   const auto douts =
       RowsOfHead(dout, heads.out_columns(), heads.QueryColumn(work.head), work.begin, work.end);
@@ -296,6 +319,7 @@ GeneralQueryGradients(AttentionHeads heads, float scale, const T* __restrict__ q
   for (int k = lo[work.begin]; k < key_end; k += kTile) {
     const auto keys = all_keys.KeysOf(key_head, heads, k, key_end);
     const auto values = all_keys.ValuesOf(key_head, heads, k, key_end);
+    const Places<kBlock, kAlibi> key_places(bias.key_places, k + ThreadX(), all_keys.count);
     Tile scores, dscores;
     Dots(scores, queries, keys, heads.head_size, shared[0]);
     Dots(dscores, douts, values, heads.head_size, shared[0]);
@@ -303,8 +327,9 @@ GeneralQueryGradients(AttentionHeads heads, float scale, const T* __restrict__ q
     for (int i = 0; i < kEach; ++i) {
 #pragma unroll
       for (int j = 0; j < kEach; ++j) {
-        const float weight =
-            rows.See(i, j, k) ? exp2f(scores[i][j] * (scale * kLog2E) - of_row[i].lse) : 0.0f;
+        const float score = WithBias<kAlibi>(scores[i][j] * (scale * kLog2E), bias, work.head,
+                                             key_places.of + j, row_places.of + i);
+        const float weight = rows.See(i, j, k) ? exp2f(score - of_row[i].lse) : 0.0f;
         dscores[i][j] = weight * (dscores[i][j] - of_row[i].delta);
       }
     }
@@ -316,15 +341,16 @@ GeneralQueryGradients(AttentionHeads heads, float scale, const T* __restrict__ q
 }
 
 // Writes dk and dv. A block's rows are keys, the columns of its tiles queries. Operands as above.
-template <bool kBlock, typename T, typename Out>
+template <bool kBlock, bool kAlibi, typename T, typename Out>
 GPU_KERNEL(kThreads)
 GeneralKeyGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv, KeyRows<const T> all_keys,
-                    const T* __restrict__ dout, const int* __restrict__ lo,
+                    const T* __restrict__ dout, const int* __restrict__ lo, DistanceBias bias,
                     const AttentionStatistics* __restrict__ statistics, KeyRows<Out> gradients) {
   SMEM(SharedTile, shared, [1]);
   const Work work(heads.key_heads, all_keys.count, false);
   const auto keys = all_keys.KeysOf(work.head, heads, work.begin, work.end);
   const auto values = all_keys.ValuesOf(work.head, heads, work.begin, work.end);
+  const Places<kBlock, kAlibi> row_places(bias.key_places, work.begin + ThreadY(), all_keys.count);
   // Whole tiles, so that the statistics' padding serves the last. hi never decreases either.
   const int query_begin =
       kBlock ? FirstBlindTo(work.begin, all_keys.hi, 0, heads.tokens) / kTile * kTile : work.begin;
@@ -334,6 +360,7 @@ GeneralKeyGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv
     for (int q = query_begin; q < query_end; q += kTile) {
       const auto queries = RowsOfHead(qkv, heads.columns(), heads.QueryColumn(head), q, query_end);
       const auto douts = RowsOfHead(dout, heads.out_columns(), heads.QueryColumn(head), q, query_end);
+      const Places<kBlock, kAlibi> query_places(bias.query_places, q + ThreadX(), heads.tokens);
       Tile weights, dscores;
       Dots(weights, keys, queries, heads.head_size, shared[0]);
       Dots(dscores, values, douts, heads.head_size, shared[0]);
@@ -347,7 +374,9 @@ GeneralKeyGradients(AttentionHeads heads, float scale, const T* __restrict__ qkv
         for (int i = 0; i < kEach; ++i) {
           const int key = work.begin + ThreadY() + kSide * i;
           const bool sees = query_lo <= key && key < query_end_key;
-          weights[i][j] = sees ? exp2f(weights[i][j] * (scale * kLog2E) - of_query.lse) : 0.0f;
+          const float score = WithBias<kAlibi>(weights[i][j] * (scale * kLog2E), bias, head,
+                                               row_places.of + i, query_places.of + j);
+          weights[i][j] = sees ? exp2f(score - of_query.lse) : 0.0f;
           dscores[i][j] = weights[i][j] * (dscores[i][j] - of_query.delta);
         }
       }
@@ -378,9 +407,12 @@ KeyRows<T> KeysApart(const View& kv, const int* hi) {
 template <bool kBlock, typename Out, typename T>
 void LaunchForward(const KernelArguments& a, KeyRows<const T> keys, const int* lo) {
   const AttentionHeads heads(a.op, a.inputs[0]);
-  GPU_LAUNCH((GeneralForward<kBlock, T, Out>), Work::Count(heads, heads.query_heads, heads.tokens), kThreads,
-             0, a.stream, heads, heads.scale() * kLog2E, a.inputs[0].as<const T>(), keys, lo,
-             a.outputs[0].as<Out>(), a.outputs[1].as<float>());
+  ForBias(a, kBlock ? 4 : 2, [&](auto alibi, const DistanceBias& bias) {
+    GPU_LAUNCH((GeneralForward<kBlock, decltype(alibi)::value, T, Out>),
+               Work::Count(heads, heads.query_heads, heads.tokens), kThreads, 0, a.stream, heads,
+               heads.scale() * kLog2E, a.inputs[0].as<const T>(), keys, lo, bias, a.outputs[0].as<Out>(),
+               a.outputs[1].as<float>());
+  });
 }
 
 template <bool kBlock, typename T, typename Out>
@@ -388,12 +420,16 @@ void LaunchBackward(const KernelArguments& a, KeyRows<const T> keys, const int* 
                     KeyRows<Out> gradients) {
   const AttentionHeads heads(a.op, a.inputs[1]);
   const auto* statistics = static_cast<const AttentionStatistics*>(a.workspace);
-  GPU_LAUNCH((GeneralKeyGradients<kBlock, T, Out>), Work::Count(heads, heads.key_heads, keys.count), kThreads,
-             0, a.stream, heads, heads.scale(), a.inputs[1].as<const T>(), keys, a.inputs[0].as<const T>(),
-             lo, statistics, gradients);
-  GPU_LAUNCH((GeneralQueryGradients<kBlock, T, Out>), Work::Count(heads, heads.query_heads, heads.tokens),
-             kThreads, 0, a.stream, heads, heads.scale(), a.inputs[1].as<const T>(), keys,
-             a.inputs[0].as<const T>(), lo, statistics, a.outputs[0].as<Out>(), dq_columns);
+  ForBias(a, kBlock ? 7 : 5, [&](auto alibi, const DistanceBias& bias) {
+    constexpr bool kAlibi = decltype(alibi)::value;
+    GPU_LAUNCH((GeneralKeyGradients<kBlock, kAlibi, T, Out>), Work::Count(heads, heads.key_heads, keys.count),
+               kThreads, 0, a.stream, heads, heads.scale(), a.inputs[1].as<const T>(), keys,
+               a.inputs[0].as<const T>(), lo, bias, statistics, gradients);
+    GPU_LAUNCH((GeneralQueryGradients<kBlock, kAlibi, T, Out>),
+               Work::Count(heads, heads.query_heads, heads.tokens), kThreads, 0, a.stream, heads,
+               heads.scale(), a.inputs[1].as<const T>(), keys, a.inputs[0].as<const T>(), lo, bias,
+               statistics, a.outputs[0].as<Out>(), dq_columns);
+  });
 }
 
 }  // namespace

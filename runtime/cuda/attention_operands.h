@@ -57,7 +57,7 @@ GPU_HD int64_t PaddedTokens(int tokens) {
   return CeilDiv<int64_t>(tokens, kStatisticsPadding) * kStatisticsPadding;
 }
 
-// Query q sees keys [lo[q], q]. An additive bias by position (ALiBi) would be added to the score here.
+// Query q sees keys [lo[q], q].
 GPU_FN bool Sees(int q, int lo, int k) {
   return lo <= k && k <= q;
 }

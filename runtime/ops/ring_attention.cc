@@ -2,16 +2,26 @@
 
 #include <glog/logging.h>
 
+#include <vector>
+
 namespace trireme {
 
-Tensor RingAttention(Tensor qkv, Tensor spans, HeadShape heads, double mean_keys) {
+Tensor RingAttention(Tensor qkv, Tensor spans, HeadShape heads, double mean_keys, Tensor slopes,
+                     Tensor places) {
   CHECK_EQ(qkv.shape()[1], heads.columns()) << "RingAttention";
   CHECK(qkv.layout()[Axis::kCp] == Shard(0)) << "RingAttention: " << qkv.layout().ToString();
   const int64_t t = qkv.shape()[0], width = heads.query_heads * heads.head_size;
   CHECK_EQ(spans.shape()[0], t * 2 * qkv.recorder().mesh()[Axis::kCp]) << "RingAttention: spans";
-  const Layout layout = Recorder::Infer("th->th", Linearity::kNonlinear, {qkv});
+  std::vector<Tensor> inputs = {qkv, spans};
+  Layout layout = Recorder::Infer("th->th", Linearity::kNonlinear, {qkv});
+  if (slopes.present()) {
+    CHECK_EQ(slopes.shape()[0], heads.query_heads) << "RingAttention: slopes";
+    CHECK_EQ(places.shape()[0], t * qkv.recorder().mesh()[Axis::kCp]) << "RingAttention: places";
+    layout = Recorder::Infer("th,~h->th", Linearity::kNonlinear, {qkv, slopes});
+    inputs.insert(inputs.end(), {slopes, places});
+  }
   return qkv.recorder().Record(
-      OpKind::kRingAttention, {qkv, spans},
+      OpKind::kRingAttention, inputs,
       {{"attention", qkv.dtype(), {t, width}, layout},
        {"attention.lse", qkv.recorder().precision().wide(), {t, heads.query_heads}, layout}},
       {{"query_heads", heads.query_heads}, {"key_heads", heads.key_heads}, {"head_size", heads.head_size}},
@@ -22,9 +32,11 @@ void RingAttentionGradient(GradientContext& g) {
   const Tensor qkv = g.input(0);
   const Layout layout = Recorder::Infer("th,th,th,th->th", Linearity::kNonlinear,
                                         {g.gradient(0), qkv, g.output(0), g.output(1)});
-  g.Add(0, g.recorder().Record1(
-               OpKind::kRingAttentionGrad, {g.gradient(0), qkv, g.output(0), g.output(1), g.input(1)},
-               {"d.attention", qkv.dtype(), qkv.shape(), layout}, g.op().attributes, 2.0 * g.op().flops));
+  std::vector<Tensor> inputs = {g.gradient(0), qkv, g.output(0), g.output(1)};
+  for (int i = 1; i < static_cast<int>(g.op().inputs.size()); ++i) inputs.push_back(g.input(i));
+  g.Add(0, g.recorder().Record1(OpKind::kRingAttentionGrad, inputs,
+                                {"d.attention", qkv.dtype(), qkv.shape(), layout}, g.op().attributes,
+                                2.0 * g.op().flops));
 }
 
 Tensor TakeColumns(Tensor x, int64_t first, int64_t columns) {

@@ -15,24 +15,36 @@ namespace trireme {
 //   qkv    [T, (H + 2K) A], Shard(0) on cp
 //   spans  i32 [cp * 2 * T]: hop by hop lo [T], then hi [T] (RingSpans of token_order.h); both never fall
 //          with q; in hop 0 every query sees itself
+//   slopes  f32 [H], optional, as in ops/attention.h
+//   places  i32 [cp * T], beside slopes: where in the stream the tokens of each hop's rank stand, this rank's
+//           own first (RingPlaces of token_order.h), so that distances are known
 // Returns [T, H A]. `mean_keys` as in ops/attention.h.
-// kRingAttention: (qkv, spans) -> out, lse [T, H] wide
-// kRingAttentionGrad: (dout, qkv, out, lse, spans) -> dqkv
+// kRingAttention: (qkv, spans[, slopes, places]) -> out, lse [T, H] wide
+// kRingAttentionGrad: (dout, qkv, out, lse, spans[, slopes, places]) -> dqkv
 // Both are composites (passes/expand_ring.h). Attributes of both: query_heads, key_heads, head_size
-Tensor RingAttention(Tensor qkv, Tensor spans, HeadShape heads, double mean_keys);
+Tensor RingAttention(Tensor qkv, Tensor spans, HeadShape heads, double mean_keys, Tensor slopes = {},
+                     Tensor places = {});
 void RingAttentionGradient(GradientContext& g);
 
 // What they expand to.
 // kTakeColumns: (x [T, C]) -> [T, c], columns [first, first + c) of x. Attribute: first
 // kJoinColumns: (a [T, m], b [T, n], both wide) -> [T, m + n] in the compute dtype: a's columns, then b's
 // kShift: (x) -> x of the rank before this one, in a ring. Only starts: x is being read and the result
-// written until it is awaited. Attribute: axis kAwaitShift: (result of kShift, its x) -> the result, now
-// there: the same storage. Attribute: axis kBlockAttention: (qkv [T, (H + 2K) A], kv [T', 2K A], lo, hi i32
-// [T]) -> out [T, H A] wide, lse [T, H] wide of the keys in [lo, hi) alone: 0 and -infinity where there are
-// none kMergeAttention: (out, lse, out', lse') -> out, lse of the keys of both; lse is finite, lse' need not
-// be. May overwrite out kBlockAttentionGrad: (dout, qkv, out, lse, kv, lo, hi), out and lse those of all keys
-// -> dq [T, H A] wide, dkv [T', 2K A] wide: this block's share of each Attributes of the three of attention:
-// query_heads, key_heads, head_size
+// written until it is awaited. Attribute: axis
+//
+// kAwaitShift: (result of kShift, its x) -> the result, now there: the same storage. Attribute: axis
+//
+// kBlockAttention: (qkv [T, (H + 2K) A], kv [T', 2K A], lo, hi i32 [T]) -> out [T, H A] wide, lse [T, H] wide
+// of the keys in [lo, hi) alone: 0 and -infinity where there are none. Three more inputs, slopes f32 [H] and
+// the places of queries i32 [T] and keys i32 [T'], add slopes[h] (the key's - the query's) to scaled scores
+//
+// kMergeAttention: (out, lse, out', lse') -> out, lse of the keys of both; lse is finite, lse' need not be.
+// May overwrite out
+//
+// kBlockAttentionGrad: (dout, qkv, out, lse, kv, lo, hi), out and lse those of all keys -> dq [T, H A] wide,
+// dkv [T', 2K A] wide: this block's share of each. The same three more inputs
+//
+// Attributes of the three of attention: query_heads, key_heads, head_size
 Tensor TakeColumns(Tensor x, int64_t first, int64_t columns);
 Tensor JoinColumns(Tensor a, Tensor b, DType dtype);
 

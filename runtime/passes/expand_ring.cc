@@ -10,6 +10,9 @@
 namespace trireme {
 namespace {
 
+// Where the composites have slopes, if they have.
+constexpr size_t kForwardAlibi = 2, kBackwardAlibi = 5;
+
 class RingExpansion {
  public:
   RingExpansion(Recorder& recorder, const Op& op)
@@ -28,9 +31,10 @@ class RingExpansion {
     std::vector<Tensor> sum;
     for (int hop = 0; hop < hops_; ++hop) {
       const std::optional<ShiftUnderWay> next = SendOn(kv, hop);
-      const std::vector<Tensor> block =
-          recorder_.Record(OpKind::kBlockAttention, {qkv, kv, Span(spans, 2 * hop), Span(spans, 2 * hop + 1)},
-                           Wide(lse), op_.attributes, flops_);
+      const std::vector<Tensor> block = recorder_.Record(
+          OpKind::kBlockAttention,
+          WithAlibi({qkv, kv, Span(spans, 2 * hop), Span(spans, 2 * hop + 1)}, kForwardAlibi, hop), Wide(lse),
+          op_.attributes, flops_);
       sum = hop == 0 ? block
                      : recorder_.Record(OpKind::kMergeAttention, {sum[0], sum[1], block[0], block[1]},
                                         Wide(lse), op_.attributes);
@@ -49,12 +53,13 @@ class RingExpansion {
     std::optional<ShiftUnderWay> dkv;
     for (int hop = 0; hop < hops_; ++hop) {
       const std::optional<ShiftUnderWay> next = SendOn(kv, hop);
-      const std::vector<Tensor> block =
-          recorder_.Record(OpKind::kBlockAttentionGrad,
-                           {dout, qkv, out, lse, kv, Span(spans, 2 * hop), Span(spans, 2 * hop + 1)},
-                           {{"d.queries", wide_, out.shape(), out.layout()},
-                            {"d.keys_values", wide_, kv.shape(), kv.layout()}},
-                           op_.attributes, flops_);
+      const std::vector<Tensor> block = recorder_.Record(
+          OpKind::kBlockAttentionGrad,
+          WithAlibi({dout, qkv, out, lse, kv, Span(spans, 2 * hop), Span(spans, 2 * hop + 1)}, kBackwardAlibi,
+                    hop),
+          {{"d.queries", wide_, out.shape(), out.layout()},
+           {"d.keys_values", wide_, kv.shape(), kv.layout()}},
+          op_.attributes, flops_);
       dq = hop == 0 ? block[0] : dq + block[0];
       dkv = StartShift(hop == 0 ? block[1] : block[1] + Await(*dkv, Axis::kCp), Axis::kCp);
       if (next.has_value()) kv = Await(*next, Axis::kCp);
@@ -77,6 +82,17 @@ class RingExpansion {
   Tensor Span(Tensor spans, int64_t i) {
     const int64_t tokens = spans.shape()[0] / (2 * hops_);
     return recorder_.Rows(spans, i * tokens, tokens);
+  }
+
+  // The operands of a hop's block, and, where the composite has slopes, as its inputs `first` and the next:
+  // these, and the places of the queries and of the keys at hand.
+  std::vector<Tensor> WithAlibi(std::vector<Tensor> operands, size_t first, int hop) {
+    if (op_.inputs.size() <= first) return operands;
+    const Tensor slopes = Operand(op_.inputs[first]), places = Operand(op_.inputs[first + 1]);
+    const int64_t tokens = places.shape()[0] / hops_;
+    operands.insert(operands.end(), {slopes, recorder_.Rows(places, 0, tokens),
+                                     recorder_.Rows(places, hop * tokens, tokens)});
+    return operands;
   }
 
   std::vector<ResultSpec> Wide(Tensor lse) const {

@@ -42,7 +42,25 @@ struct PlainShape {
   double scale;
   const int32_t* lo = nullptr;
   const int32_t* hi = nullptr;  // absent: q + 1
+
+  // What is added to the scaled score; 0 without slopes. Places that are absent are those in memory.
+  double Bias(int64_t h, int64_t q, int64_t k) const {
+    if (slopes == nullptr) return 0;
+    return slopes[h] * static_cast<double>(query_places != nullptr ? key_places[k] - query_places[q] : k - q);
+  }
+  const float* slopes = nullptr;
+  const int32_t* query_places = nullptr;
+  const int32_t* key_places = nullptr;
 };
+
+// A call's slopes and, of a block, places: the optional inputs from `first` on.
+void TakeAlibi(const KernelArguments& a, size_t first, PlainShape* s) {
+  if (a.inputs.size() <= first) return;
+  s->slopes = a.inputs[first].as<float>();
+  if (a.inputs.size() == first + 1) return;
+  s->query_places = a.inputs[first + 1].as<int32_t>();
+  s->key_places = a.inputs[first + 2].as<int32_t>();
+}
 
 template <typename T>
 struct PlainOperands {
@@ -75,7 +93,8 @@ void AttentionOf(const KernelArguments& a, const PlainShape& s, const PlainOpera
       double maximum = -std::numeric_limits<double>::infinity();
       for (int64_t k = s.lo[q]; k < s.End(q); ++k) {
         weights[k] =
-            s.scale * Dot(x.queries.data + x.queries.At(q, h), x.keys.data + x.keys.At(k, kh), s.size);
+            s.scale * Dot(x.queries.data + x.queries.At(q, h), x.keys.data + x.keys.At(k, kh), s.size) +
+            s.Bias(h, q, k);
         maximum = std::max(maximum, weights[k]);
       }
       double sum = 0;
@@ -122,7 +141,7 @@ void AttentionGradOfQuery(const KernelArguments& a, const PlainShape& s, const P
   for (int64_t k = s.lo[q]; k < s.End(q); ++k) {
     const T* query = x.queries.data + x.queries.At(q, h);
     const T* key = x.keys.data + x.keys.At(k, kh);
-    const double weight = std::exp(s.scale * Dot(query, key, s.size) - lse);
+    const double weight = std::exp(s.scale * Dot(query, key, s.size) + s.Bias(h, q, k) - lse);
     const double dscore = s.scale * weight * (Dot(dout, x.values.data + x.values.At(k, kh), s.size) - delta);
     for (int64_t i = 0; i < s.size; ++i) {
       sums.dq[i] += dscore * Get(key, i);
@@ -190,6 +209,7 @@ int64_t BlockAttentionGradPlainWorkspaceBytes(const Op& op, absl::Span<const Vie
 void AttentionPlain(const KernelArguments& a) {
   PlainShape s(a.op, a.inputs[0], a.inputs[0]);
   s.lo = a.inputs[1].as<int32_t>();
+  TakeAlibi(a, 2, &s);
   ForFloat(a.outputs[0].dtype, [&](auto type) {
     using T = decltype(type);
     AttentionOf<T, T>(a, s, Packed<T>(a.inputs[0], s));
@@ -199,6 +219,7 @@ void AttentionPlain(const KernelArguments& a) {
 void AttentionGradPlain(const KernelArguments& a) {
   PlainShape s(a.op, a.inputs[1], a.inputs[1]);
   s.lo = a.inputs[4].as<int32_t>();
+  TakeAlibi(a, 5, &s);
   ForFloat(a.outputs[0].dtype, [&](auto type) {
     using T = decltype(type);
     const Heads<T> d = HeadsOf<T>(a.outputs[0], s.size);
@@ -211,6 +232,7 @@ void BlockAttentionPlain(const KernelArguments& a) {
   PlainShape s(a.op, a.inputs[0], a.inputs[1]);
   s.lo = a.inputs[2].as<int32_t>();
   s.hi = a.inputs[3].as<int32_t>();
+  TakeAlibi(a, 4, &s);
   ForFloat(a.inputs[0].dtype, [&](auto type) {
     using T = decltype(type);
     AttentionOf<T, Wide<T>>(a, s, Apart<T>(a.inputs[0], a.inputs[1], s));
@@ -221,6 +243,7 @@ void BlockAttentionGradPlain(const KernelArguments& a) {
   PlainShape s(a.op, a.inputs[1], a.inputs[4]);
   s.lo = a.inputs[5].as<int32_t>();
   s.hi = a.inputs[6].as<int32_t>();
+  TakeAlibi(a, 7, &s);
   ForFloat(a.inputs[1].dtype, [&](auto type) {
     using T = decltype(type);
     const Heads<Wide<T>> dkv = HeadsOf<Wide<T>>(a.outputs[1], s.size);
