@@ -1,5 +1,6 @@
 #include "launch/checkpoint_state.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,27 +19,31 @@ std::vector<TensorSlice> Slices(ParameterStore& store, bool only_saved) {
         {"optimizer.exp_avg_sq/", store.OnHost(store.second_moment(b))}};
     for (const ParameterBox& box : store.Boxes(b, store.owned_begin(b), store.owned_size(b))) {
       for (const auto& [prefix, range] : kept) {
-        TensorSlice slice = SliceOf(box, range, prefix.empty() ? store.master_dtype(b) : wide);
-        slice.name = prefix + slice.name;
-        slices.push_back(std::move(slice));
+        for (TensorSlice& slice : SlicesOf(box, range, prefix.empty() ? store.master_dtype(b) : wide)) {
+          slice.name = prefix + slice.name;
+          slices.push_back(std::move(slice));
+        }
       }
     }
   }
   return slices;
 }
 
-}  // namespace
-
-TensorSlice SliceOf(const ParameterBox& box, void* range, DType dtype) {
+// Rows [first, end) of the box, which lie together on disk.
+TensorSlice SliceOfRun(const ParameterBox& box, int64_t first, int64_t end, void* range, DType dtype) {
   const Parameter& parameter = *box.parameter;
   const bool renamed = !parameter.disk_name.empty();
+  const int64_t columns = box.num_dims == 1 ? 1 : box.end[1] - box.begin[1];
   TensorSlice slice;
   slice.name = renamed ? parameter.disk_name : parameter.name;
   slice.global_shape = renamed ? parameter.disk_shape : parameter.global_shape;
   slice.dtype = dtype;
-  slice.data = static_cast<char*>(range) + box.offset * SizeOf(dtype);
+  slice.data = static_cast<char*>(range) + (box.offset + (first - box.begin[0]) * columns) * SizeOf(dtype);
   slice.transposed = parameter.disk_transposed;
-  const int64_t row_begin = parameter.disk_row + box.begin[0], row_end = parameter.disk_row + box.end[0];
+  const int64_t run = parameter.disk_run;
+  const int64_t row_begin =
+      parameter.disk_row + (run == 0 ? first : first / run * parameter.disk_stride + first % run);
+  const int64_t row_end = row_begin + end - first;
   if (box.num_dims == 1) {
     slice.box = Box({{row_begin, row_end}});
   } else if (parameter.disk_transposed) {
@@ -47,6 +52,20 @@ TensorSlice SliceOf(const ParameterBox& box, void* range, DType dtype) {
     slice.box = Box({{row_begin, row_end}, {box.begin[1], box.end[1]}});
   }
   return slice;
+}
+
+}  // namespace
+
+std::vector<TensorSlice> SlicesOf(const ParameterBox& box, void* range, DType dtype) {
+  const int64_t run = box.parameter->disk_run;
+  if (run == 0) return {SliceOfRun(box, box.begin[0], box.end[0], range, dtype)};
+  std::vector<TensorSlice> slices;
+  for (int64_t row = box.begin[0]; row < box.end[0];) {
+    const int64_t end = std::min(box.end[0], (row / run + 1) * run);
+    slices.push_back(SliceOfRun(box, row, end, range, dtype));
+    row = end;
+  }
+  return slices;
 }
 
 std::vector<TensorSlice> SlicesToSave(ParameterStore& store) {

@@ -11,8 +11,9 @@
 
 namespace trireme {
 
-// The box as a slice of the tensor on disk. `range`: the memory that the box's offset counts in.
-TensorSlice SliceOf(const ParameterBox& box, void* range, DType dtype);
+// The box as slices of the tensor on disk: one, or where its rows take turns with those of other parameters
+// there, one for each run of them. `range`: the memory that the box's offset counts in.
+std::vector<TensorSlice> SlicesOf(const ParameterBox& box, void* range, DType dtype);
 
 // Master weights and AdamW's moments that this rank holds: to save (each element on one rank only) or to fill
 // (all that it needs). They point at what the host sees of the store: fetch it before, or send it afterwards.

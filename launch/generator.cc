@@ -76,7 +76,9 @@ std::vector<TensorSlice> Generator::ParameterSlices() {
       box.parameter = &part;
       box.num_dims = part.global_shape.num_dims();
       for (int dim = 0; dim < box.num_dims; ++dim) box.end[dim] = part.global_shape[dim];
-      slices.push_back(SliceOf(box, parameters_[group.value], program_->value(group.value).dtype));
+      for (TensorSlice& slice : SlicesOf(box, parameters_[group.value], program_->value(group.value).dtype)) {
+        slices.push_back(std::move(slice));
+      }
       box.offset += part.padded_shape.num_elements();
     }
   }

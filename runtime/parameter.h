@@ -31,6 +31,11 @@ struct Parameter {
   Shape disk_shape;
   int64_t disk_row = 0;
   bool disk_transposed = false;
+  // Where rows of several parameters take turns on disk (BLOOM's query, key and value, head by head): each
+  // disk_run rows of ours lie together there, and begin disk_stride rows behind the disk_run before them. 0:
+  // all lie together.
+  int64_t disk_run = 0;
+  int64_t disk_stride = 0;
 };
 
 }  // namespace trireme

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "checkpoint/extent.h"
+#include "checkpoint/strided.h"
 #include "launch/checkpoint_state.h"
 #include "launch/rank_plan.h"
 #include "runtime/cpu/cpu_device.h"
@@ -41,17 +42,12 @@ GlobalTensors OnDisk(const ParityGolden& golden, GlobalTensors tensors) {
       std::vector<double>& ours = tensors.at(parameter.name);
       ParameterBox whole = {.parameter = &parameter, .num_dims = parameter.global_shape.num_dims()};
       for (int dim = 0; dim < whole.num_dims; ++dim) whole.end[dim] = parameter.global_shape[dim];
-      const TensorSlice slice = SliceOf(whole, ours.data(), DType::kF64);
-      std::vector<double>& theirs = found[slice.name];
-      theirs.resize(slice.global_shape.num_elements(), NAN);
-      const int64_t rows = slice.box.extent(0), columns = whole.num_dims == 2 ? slice.box.extent(1) : 1;
-      const int64_t width = whole.num_dims == 2 ? slice.global_shape[1] : 1;
-      const int64_t first_column = whole.num_dims == 2 ? slice.box.begin[1] : 0;
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t j = 0; j < columns; ++j) {
-          theirs[(slice.box.begin[0] + i) * width + first_column + j] =
-              ours[slice.transposed ? j * rows + i : i * columns + j];
-        }
+      for (const TensorSlice& slice : SlicesOf(whole, ours.data(), DType::kF64)) {
+        std::vector<double>& theirs = found[slice.name];
+        theirs.resize(slice.global_shape.num_elements(), NAN);
+        const Strided to = RowMajor(theirs.data(), DType::kF64, WholeBox(slice.global_shape));
+        const absl::Status copied = CopyRegion(slice.box, ViewOf(slice), to);
+        EXPECT_TRUE(copied.ok()) << copied;
       }
     }
   }
