@@ -55,7 +55,7 @@ bool Within(int64_t value, int64_t min, int64_t max) {
 }
 
 void FillModel(const TrainConfig& train, ModelConfig* model) {
-  const bool gpt2 = model->architecture() == "gpt2";
+  const bool gpt2 = model->architecture() == "gpt2", bloom = model->architecture() == "bloom";
   const bool llama = model->architecture() == "llama" || model->architecture() == "mixtral";
   if (model->architecture() == "mixtral") {
     if (!model->has_num_local_experts()) model->set_num_local_experts(8);
@@ -68,14 +68,14 @@ void FillModel(const TrainConfig& train, ModelConfig* model) {
   if (!model->has_num_key_value_heads() && Within(model->num_attention_heads(), 1, kMaxWidth)) {
     model->set_num_key_value_heads(model->num_attention_heads());
   }
-  if (!model->has_intermediate_size() && gpt2 && Within(model->hidden_size(), 1, kMaxWidth)) {
+  if (!model->has_intermediate_size() && (gpt2 || bloom) && Within(model->hidden_size(), 1, kMaxWidth)) {
     model->set_intermediate_size(4 * model->hidden_size());
   }
-  if (!model->has_max_position_embeddings() && llama &&
+  if (!model->has_max_position_embeddings() && (llama || bloom) &&
       Within(train.sequence_length(), 1, kMaxSequenceLength)) {
     model->set_max_position_embeddings(train.sequence_length());
   }
-  if (!model->has_tie_word_embeddings() && (gpt2 || llama)) model->set_tie_word_embeddings(gpt2);
+  if (!model->has_tie_word_embeddings() && (gpt2 || llama || bloom)) model->set_tie_word_embeddings(!llama);
 }
 
 // A run too short for its warm-up ends in it: the decay then never starts.

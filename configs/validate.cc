@@ -20,7 +20,7 @@ struct Required {
 };
 
 constexpr Required kRequired[] = {
-    {"model.architecture", "set it to gpt2, llama or mixtral"},
+    {"model.architecture", "set it to gpt2, llama, mixtral or bloom"},
     {"model.hidden_size", "set the width of the residual stream"},
     {"model.num_hidden_layers", "set the number of blocks"},
     {"model.num_attention_heads", "set a divisor of model.hidden_size"},
@@ -100,7 +100,7 @@ struct Choices {
 };
 
 const Choices kChoices[] = {
-    {"model.architecture", {"gpt2", "llama", "mixtral"}},
+    {"model.architecture", {"gpt2", "llama", "mixtral", "bloom"}},
     {"parallel.context_form", {"ring", "all_to_all"}},
     {"parallel.recompute", {"none", "selective", "full"}},
     {"parallel.transport", {"auto", "nccl", "host"}},
@@ -191,11 +191,16 @@ void Checker::CheckFields() {
 
 void Checker::CheckModel() {
   const ModelConfig& model = config_.model();
-  const bool gpt2 = model.architecture() == "gpt2";
+  const bool gpt2 = model.architecture() == "gpt2", bloom = model.architecture() == "bloom";
   const bool llama = model.architecture() == "llama" || model.architecture() == "mixtral";
   if (llama && !model.has_intermediate_size() && !errors_.Has("model.intermediate_size")) {
     Add("model.intermediate_size", "required for ", model.architecture(),
         "; set the width of its feed-forward block");
+  }
+  if (bloom && Good({"model.hidden_size", "model.intermediate_size"}) &&
+      model.intermediate_size() != 4 * model.hidden_size()) {
+    Add("model.intermediate_size", "bloom's is 4 x model.hidden_size, ", 4 * model.hidden_size(),
+        "; use that, or leave it unset");
   }
   if (gpt2 && !model.has_max_position_embeddings() && !errors_.Has("model.max_position_embeddings")) {
     Add("model.max_position_embeddings", "required for gpt2; set the length of its position table");
@@ -212,9 +217,9 @@ void Checker::CheckModel() {
   }
   if (Good({"model.num_attention_heads", "model.num_key_value_heads"})) {
     const int64_t heads = model.num_attention_heads();
-    if (gpt2 && model.num_key_value_heads() != heads) {
-      Add("model.num_key_value_heads", "gpt2 has no grouped queries; use model.num_attention_heads, ", heads,
-          ", or leave it unset");
+    if ((gpt2 || bloom) && model.num_key_value_heads() != heads) {
+      Add("model.num_key_value_heads", model.architecture(),
+          " has no grouped queries; use model.num_attention_heads, ", heads, ", or leave it unset");
     } else if (heads % model.num_key_value_heads() != 0) {
       Add("model.num_key_value_heads", "does not divide model.num_attention_heads ", heads,
           "; use one of its divisors");

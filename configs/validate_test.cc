@@ -28,9 +28,10 @@ struct Malformed {
 
 // The whole message is expected: one mistake gives one line.
 const Malformed kMalformed[] = {
-    {{{"model.architecture", ""}}, "model.architecture: unset: required; set it to gpt2, llama or mixtral"},
+    {{{"model.architecture", ""}},
+     "model.architecture: unset: required; set it to gpt2, llama, mixtral or bloom"},
     {{{"model.architecture", "\"bert\""}},
-     "model.architecture: bert: no such choice; use gpt2, llama, mixtral"},
+     "model.architecture: bert: no such choice; use gpt2, llama, mixtral, bloom"},
     {{{"model.hidden_size", "-48"}},
      "model.hidden_size: -48: out of range; use a whole number from 1 to 1048576"},
     {{{"model.hidden_size", "50"}},
@@ -47,6 +48,13 @@ const Malformed kMalformed[] = {
     {{{"model.architecture", "\"gpt2\""}},
      "model.num_key_value_heads: 4: gpt2 has no grouped queries; use model.num_attention_heads, 8, or leave "
      "it unset"},
+    {{{"model.architecture", "\"bloom\""}, {"model.intermediate_size", ""}},
+     "model.num_key_value_heads: 4: bloom has no grouped queries; use model.num_attention_heads, 8, or leave "
+     "it unset"},
+    {{{"model.architecture", "\"bloom\""},
+      {"model.num_key_value_heads", ""},
+      {"model.intermediate_size", "96"}},
+     "model.intermediate_size: 96: bloom's is 4 x model.hidden_size, 192; use that, or leave it unset"},
     {{{"model.architecture", "\"gpt2\""},
       {"model.num_key_value_heads", ""},
       {"model.max_position_embeddings", ""}},

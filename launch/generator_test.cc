@@ -167,7 +167,8 @@ TEST_P(GeneratorTest, DropoutIsOff) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GeneratorTest,
-                         testing::Values("tiny_llama.textproto", "tiny_gpt2.textproto"),
+                         testing::Values("tiny_llama.textproto", "tiny_gpt2.textproto",
+                                         "tiny_bloom.textproto"),
                          [](const auto& info) { return info.param.substr(0, info.param.find('.')); });
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();

@@ -125,5 +125,15 @@ TEST(CheckpointMeshTest, SharedKeyHeadsAreSavedAsOneRankSavesThem) {
                                {"model.layers.1.self_attn.v_proj.weight", {12, 48}}});
 }
 
+// Each rank of tp has two of the six heads; the shards of dp end within heads.
+TEST(CheckpointMeshTest, HeadsThatTakeTurnsOnDiskAreSavedAsOneRankSavesThem) {
+  const std::string attention = "transformer.h.1.self_attention";
+  const std::map<std::string, Shape> shapes = {{attention + ".query_key_value.weight", {144, 48}},
+                                               {attention + ".query_key_value.bias", {144}},
+                                               {attention + ".dense.weight", {48, 48}}};
+  ExpectSavesWhatOneRankSaves("tiny_bloom.textproto", {}, {"mesh.tp=3", "mesh.dp=2"}, shapes);
+  ExpectSavesWhatOneRankSaves("tiny_bloom.textproto", {}, {"mesh.dp=4", "parallel.zero_stage=3"}, shapes);
+}
+
 }  // namespace
 }  // namespace trireme

@@ -246,6 +246,30 @@ TEST(MeshEqualityTest, ContextParallelRanksShareASequence) {
       .ExpectEquals({"mesh.cp=8", "mesh.dp=1", "train.micro_batch=4"});
 }
 
+// Slopes are dealt out as the heads are, over tp and cp, and in a ring keys bring their places with them.
+TEST(MeshEqualityTest, EveryHeadOfBloomKeepsItsSlope) {
+  const Overrides forms[] = {{"parallel.context_form=all_to_all"}, {"parallel.context_form=ring"}};
+  const Overrides blocks = {"model.num_hidden_layers=4"};
+  const Reference reference("tiny_bloom.textproto", kGpt8 + blocks + Overrides{"model.dropout=0.2"});
+  reference.ExpectEquals({"mesh.tp=4", "mesh.dp=2", "train.micro_batch=2", "parallel.zero_stage=3"});
+  reference.ExpectEquals({"mesh.pp=4", "mesh.dp=2", "train.micro_batch=1", "pipeline.schedule=zb-v"});
+  for (const Overrides& form : forms) {
+    reference.ExpectEquals(
+        Overrides{"mesh.cp=4", "mesh.tp=2", "mesh.dp=1", "train.micro_batch=2", "parallel.recompute=full"} +
+        form);
+    reference.ExpectEquals(Overrides{"mesh.cp=2", "mesh.tp=2", "mesh.pp=2", "mesh.dp=1",
+                                     "train.micro_batch=1", "parallel.sequence_parallel=true"} +
+                           form);
+  }
+  // Six heads, whose last two slopes are between those of the others.
+  const Reference six("tiny_bloom.textproto",
+                      kSmall + Overrides{"model.num_hidden_layers=2", "model.tie_word_embeddings=false"});
+  six.ExpectEquals({"mesh.tp=3", "mesh.dp=2", "train.micro_batch=4", "parallel.zero_stage=2"});
+  for (const Overrides& form : forms) {
+    six.ExpectEquals(Overrides{"mesh.cp=3", "mesh.tp=2", "mesh.dp=1", "train.micro_batch=4"} + form);
+  }
+}
+
 // Sizes that three does not divide: blocks over stages, the vocabulary over tp, buckets over ZeRO shards.
 TEST(MeshEqualityTest, ThreeStagesShareEightBlocks) {
   Reference("tiny_llama.textproto", kLlama8).ExpectEquals({"mesh.pp=3", "mesh.dp=1", "train.micro_batch=2"});

@@ -135,7 +135,7 @@ TEST_P(ParityTest, TwentyStepsInBF16StayNear) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, ParityTest,
-                         testing::Values("gpt2", "gpt2_untied", "llama", "llama_tied", "mixtral"),
+                         testing::Values("gpt2", "gpt2_untied", "llama", "llama_tied", "mixtral", "bloom"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(MeshParityTest, TensorParallelGradientsArePyTorchs) {

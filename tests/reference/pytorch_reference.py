@@ -28,6 +28,7 @@ import unittest.mock
 import torch
 import transformers
 import transformers.utils.logging
+from transformers.models.bloom import modeling_bloom
 from transformers.models.llama import modeling_llama
 from transformers.models.mixtral import modeling_mixtral
 
@@ -67,6 +68,8 @@ def case(architecture, hidden, intermediate, layers, heads, key_value_heads, tie
 
 # The architectures with RMSNorm and rotary positions, and where transformers has them.
 ROTARY = {"llama": modeling_llama, "mixtral": modeling_mixtral}
+# Those whose code rounds to float32 on the way.
+ROUNDING = {**ROTARY, "bloom": modeling_bloom}
 EXPERTS = {
     "model.num_local_experts": 5,
     "model.num_experts_per_tok": 2,
@@ -87,6 +90,8 @@ CASES = {
     "llama": case("llama", 16, 14, 2, 4, 2, False, 0.1),
     "llama_tied": case("llama", 12, 20, 3, 3, 1, True, 0),
     "mixtral": mixture(12, 6, 2, 6, 2, False, 0.1),
+    # Six heads: the slopes of four, and two of eight.
+    "bloom": case("bloom", 12, 48, 2, 6, 6, True, 0.1),
 }
 
 
@@ -146,6 +151,20 @@ def hugging_face_config(architecture, model):
             "resid_pdrop": 0.0,
             "embd_pdrop": 0.0,
             "attn_pdrop": 0.0,
+        }
+    if architecture == "bloom":
+        return {
+            "model_type": "bloom",
+            "architectures": ["BloomForCausalLM"],
+            "hidden_size": model["hidden_size"],
+            "n_layer": model["num_hidden_layers"],
+            "n_head": model["num_attention_heads"],
+            "vocab_size": model["vocab_size"],
+            "layer_norm_epsilon": model["layer_norm_eps"],
+            "tie_word_embeddings": model["tie_word_embeddings"],
+            "apply_residual_connection_post_layernorm": False,
+            "hidden_dropout": 0.0,
+            "attention_dropout": 0.0,
         }
     names = ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"]
     names += ["vocab_size", "max_position_embeddings", "rope_theta", "rms_norm_eps", "tie_word_embeddings"]
@@ -209,13 +228,17 @@ def in_double(model, config):
     probe = torch.arange(11)[None]
     with torch.no_grad():
         before = model(probe).logits
-    rotary = ROTARY.get(config["model_type"])
+    rounding = ROUNDING.get(config["model_type"])
     with contextlib.ExitStack() as patches:
-        if rotary:
-            patches.enter_context(unittest.mock.patch.object(rotary, "torch", DoubleForFloat32()))
+        if rounding:
+            patches.enter_context(unittest.mock.patch.object(rounding, "torch", DoubleForFloat32()))
             patches.enter_context(unittest.mock.patch.object(torch.Tensor, "float", torch.Tensor.double))
         model = model.double()
-        if rotary:
+        if config["model_type"] == "bloom":
+            # Its own GELU has sqrt(2 / pi) in eight digits.
+            for block in model.transformer.h:
+                block.mlp.gelu_impl = torch.nn.GELU(approximate="tanh")
+        if config["model_type"] in ROTARY:
             head_size = config["hidden_size"] // config["num_attention_heads"]
             model.model.rotary_emb = DoubleRotary(config["rope_theta"], head_size)
         with torch.no_grad():
