@@ -252,7 +252,7 @@ TEST(MeshEqualityTest, EveryHeadOfBloomKeepsItsSlope) {
   const Overrides blocks = {"model.num_hidden_layers=4"};
   const Reference reference("tiny_bloom.textproto", kGpt8 + blocks + Overrides{"model.dropout=0.2"});
   reference.ExpectEquals({"mesh.tp=4", "mesh.dp=2", "train.micro_batch=2", "parallel.zero_stage=3"});
-  reference.ExpectEquals({"mesh.pp=4", "mesh.dp=2", "train.micro_batch=1", "pipeline.schedule=zb-v"});
+  reference.ExpectEquals({"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1", "pipeline.schedule=zb-v"});
   for (const Overrides& form : forms) {
     reference.ExpectEquals(
         Overrides{"mesh.cp=4", "mesh.tp=2", "mesh.dp=1", "train.micro_batch=2", "parallel.recompute=full"} +
