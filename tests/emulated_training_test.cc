@@ -123,7 +123,10 @@ TEST(EmulatedChoicesTest, ProductsAreTimedInThePlansOwnMemory) {
 #ifndef TRIREME_GPU_TESTS  // where the first proposal may be the fastest
     EXPECT_NE(first.gradients, timed.gradients) << "the products do not use what was chosen";
 #endif
-    for (size_t i = 0; i < first.losses.size(); ++i) EXPECT_NEAR(first.losses[i], timed.losses[i], 1e-3);
+    // With its product in one, GELU is taken of what is not rounded yet.
+    for (size_t i = 0; i < first.losses.size(); ++i) {
+      EXPECT_NEAR(first.losses[i], timed.losses[i], 2e-3 * first.losses[i]);
+    }
   }).join();
   std::remove(path.c_str());
 }
