@@ -27,54 +27,15 @@
 #include "runtime/ops/rope.h"
 #include "runtime/ops/routing.h"
 #include "runtime/ops/shared_heads.h"
-#include "runtime/passes/expand.h"
-#include "runtime/passes/expand_ring.h"
 #include "runtime/passes/fuse.h"
 #include "runtime/passes/fuse_products.h"
 #include "runtime/program_test_util.h"
+#include "runtime/recording_test_util.h"
 
 namespace trireme {
 namespace {
 
 constexpr int kMicroBatches = 2;
-
-// A program under test: what it is given, and integers for its inputs.
-class Recording {
- public:
-  explicit Recording(int tp = 1) : recorder_(&program_, MeshOf(tp), {.compute = DType::kF64}) {
-    recorder_.BeginSegment("test", Region::kForward);
-  }
-
-  Recorder& recorder() { return recorder_; }
-  Program& program() { return program_; }
-  const std::map<ValueId, std::vector<double>>& integers() const { return integers_; }
-  static AxisSizes MeshOf(int tp) {
-    AxisSizes mesh;
-    mesh[Axis::kTp] = tp;
-    return mesh;
-  }
-
-  // The stage's input: a gradient is wanted and goes to the previous stage.
-  Tensor X(Shape shape, Layout layout = {}) {
-    const Tensor x = recorder_.Received("x", DType::kF64, shape, layout, true);
-    program_.stage_input = x.id();
-    return x;
-  }
-  // `shape`: global.
-  Tensor P(const char* name, Shape shape, Layout layout = {}) {
-    return recorder_.Parameters({{.name = name, .global_shape = shape, .layout = layout}});
-  }
-  Tensor Integers(const char* name, DType dtype, std::vector<double> numbers) {
-    const Tensor input = recorder_.Input(name, dtype, {static_cast<int64_t>(numbers.size())}, {});
-    integers_[input.id()] = std::move(numbers);
-    return input;
-  }
-
- private:
-  Program program_;
-  Recorder recorder_;
-  std::map<ValueId, std::vector<double>> integers_;
-};
 
 // What backward differentiates: the losses, and the output's product with the gradient that it receives.
 double Objective(ProgramRun& run) {
@@ -139,20 +100,7 @@ struct GradientCase {
   std::function<Tensor(Recording& r)> record;
 };
 
-const Layout kReplicated = {kInvariant, kReplicate};
-const Layout kVocabulary = {kInvariant, Shard(0)};
 constexpr HeadShape kHeads = {4, 2, 2};
-
-Tensor HeadOf(Recording& r, Tensor x, Tensor w, int64_t vocabulary, double z_loss = 0) {
-  std::vector<double> targets;
-  for (int64_t t = 0; t < x.shape()[0]; ++t) {
-    targets.push_back(t % 5 == 1 ? -1.0 : static_cast<double>(t * 7 % vocabulary));
-  }
-  const Tensor loss =
-      LinearCrossEntropy(x, w, r.Integers("targets", DType::kI32, targets), vocabulary, z_loss);
-  r.recorder().Root(loss);
-  return {};
-}
 
 const std::vector<GradientCase>& Cases() {
   static const auto& cases = *new std::vector<GradientCase>{
@@ -336,13 +284,6 @@ const std::vector<GradientCase>& Cases() {
 
 class AutogradTest : public testing::TestWithParam<GradientCase> {};
 
-void Finish(Recording& r, Tensor output) {
-  if (output.present()) r.program().stage_output = output.id();
-  Differentiate(r.recorder());
-  ExpandRingAttention(r.recorder());
-  ExpandCrossEntropy(r.recorder(), 1);
-}
-
 TEST_P(AutogradTest, GradientsMatchDifferences) {
   Recording r(GetParam().tp);
   Finish(r, GetParam().record(r));
@@ -399,105 +340,6 @@ TEST(AutogradCoverageTest, EveryDifferentiableOpHasACase) {
     EXPECT_TRUE(!differentiable || seen.contains(static_cast<OpKind>(kind)))
         << Name(static_cast<OpKind>(kind));
   }
-}
-
-TEST(AutogradSeedTest, ASeedIsTheGradientOfItsValue) {
-  Recording r;
-  const Tensor w = r.P("w", {4, 3});
-  const Tensor y = Linear(r.X({5, 3}), w);
-  const Tensor dy = r.recorder().Input("dy", DType::kF64, y.shape(), {});
-  const std::vector<ValueId> gradients = Differentiate(r.recorder(), {{y.id(), dy.id()}});
-  EXPECT_EQ(gradients[y.id()], dy.id());
-  EXPECT_EQ(gradients[w.id()], r.program().parameters[0].gradient);
-  EXPECT_EQ(gradients[r.program().stage_input], r.program().stage_input_gradient);
-  ProgramRun run(r.program());
-  run.Run();
-  const std::vector<double>& x = run.given(r.program().stage_input);
-  const std::vector<double>& seed = run.given(dy.id());
-  const std::vector<double> dw = run.Get(r.program().parameters[0].gradient);
-  for (int n = 0; n < 4; ++n) {
-    for (int k = 0; k < 3; ++k) {
-      double sum = 0;
-      for (int t = 0; t < 5; ++t) sum += seed[t * 4 + n] * x[t * 3 + k];
-      EXPECT_NEAR(dw[n * 3 + k], sum, 1e-12);
-    }
-  }
-}
-
-TEST(AutogradStructureTest, AWeightGradientIsWrittenInPlaceByTheOpThatMakesIt) {
-  Recording r;
-  const Tensor w = r.P("w", {4, 3}), bias = r.P("b", {4});
-  Finish(r, Linear(r.X({5, 3}), w, bias));
-  std::vector<OpKind> kinds;
-  for (const Op& op : r.program().segments[1].ops) kinds.push_back(op.kind);
-  EXPECT_THAT(kinds,
-              testing::ElementsAre(OpKind::kLinearInputGrad, OpKind::kLinearWeightGrad, OpKind::kColumnSum));
-  const Value& gradient = r.program().value(r.program().parameters[0].gradient);
-  EXPECT_EQ(gradient.kind, ValueKind::kParameterGradient);
-  EXPECT_EQ(gradient.name, "d.w");
-}
-
-TEST(AutogradStructureTest, OnlyLaterWritersOfATiedGradientAlwaysAdd) {
-  Recording r;
-  const Tensor h = Linear(r.X({3, 4}), r.P("w", {4, 4}));
-  Finish(r, Linear(h, r.P("w", {4, 4})));
-  std::vector<bool> adds;
-  for (const Op& op : r.program().segments[1].ops) {
-    if (op.kind == OpKind::kLinearWeightGrad) adds.push_back(op.always_accumulates);
-  }
-  EXPECT_THAT(adds, testing::ElementsAre(false, true));
-}
-
-TEST(AutogradStructureTest, BackwardOfARootYieldsTheLossAndForwardHasNone) {
-  Recording r;
-  HeadOf(r, r.X({9, 3}, kReplicated), r.P("w", {16, 3}, kVocabulary), 16);
-  Differentiate(r.recorder());
-  EXPECT_TRUE(r.program().segments[0].ops.empty());
-  EXPECT_EQ(r.program().segments[1].ops[0].kind, OpKind::kLinearCrossEntropyGrad);
-  EXPECT_EQ(r.program().segments[1].ops[0].outputs[0], r.program().roots[0]);
-}
-
-TEST(AutogradStructureTest, NothingFlowsToWhatDoesNotTrain) {
-  Recording r;
-  const Tensor x = r.recorder().Input("features", DType::kF64, {5, 3}, {});
-  Finish(r, Linear(Gelu(x), r.P("w", {4, 3})));
-  ASSERT_EQ(r.program().segments[1].ops.size(), 1);
-  EXPECT_EQ(r.program().segments[1].ops[0].kind, OpKind::kLinearWeightGrad);
-}
-
-TEST(AutogradDeathTest, AParameterWithoutAGradientAbortsByName) {
-  Recording r;
-  r.P("forgotten", {3, 3});
-  EXPECT_DEATH(Finish(r, Gelu(r.X({2, 3}))), "parameter forgotten gets no gradient");
-}
-
-TEST(AutogradDeathTest, AnOpWithoutAGradientCutsItsParametersOff) {
-  Recording r;
-  const Tensor y = Linear(r.X({5, 3}, kReplicated), r.P("w", {4, 3}, kReplicated));
-  const Tensor picked = GatherRows(y, r.Integers("rows", DType::kI32, {1}));
-  EXPECT_DEATH(Finish(r, picked), "parameter w gets no gradient");
-}
-
-TEST(AutogradDeathTest, ALossThatSomethingElseReadsAborts) {
-  Recording r;
-  const Tensor targets = r.Integers("targets", DType::kI32, {1, 2});
-  const Tensor loss =
-      LinearCrossEntropy(r.X({2, 3}, kReplicated), r.P("w", {16, 3}, kVocabulary), targets, 16);
-  EXPECT_DEATH(Finish(r, loss), "nothing else may read the loss");
-}
-
-TEST(AutogradDeathTest, ANormThatTiesOneOfItsVectorsAborts) {
-  Recording r;
-  const Tensor h = LayerNorm(r.X({4, 5}), r.P("gain", {5}), r.P("first", {5}), 1e-5);
-  const Tensor y = LayerNorm(h, r.P("gain", {5}), r.P("second", {5}), 1e-5);
-  EXPECT_DEATH(Finish(r, y), "LayerNormGrad makes gradients of which one is tied and another is not");
-}
-
-TEST(AutogradDeathTest, ANormWithOneTrainedVectorOfItsOwnAborts) {
-  Recording r;
-  const Tensor gain = r.P("a", {5}) + r.P("b", {5});
-  const Tensor y = LayerNorm(r.X({4, 5}), gain, r.P("bias", {5}), 1e-5);
-  EXPECT_DEATH(Finish(r, y), "LayerNormGrad adds into a parameter's gradient, but also makes");
 }
 
 }  // namespace

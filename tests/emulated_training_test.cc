@@ -289,6 +289,12 @@ INSTANTIATE_TEST_SUITE_P(
                     TrainingCase{
                         "llama_fp32_ring", "tiny_llama.textproto", "fp32", {"mesh.cp=2"}, 1e-6, 1e-5},
                     TrainingCase{"gpt2_bf16_ring", "tiny_gpt2.textproto", "bf16", {"mesh.cp=2"}, 2e-3, 2e-2},
+                    TrainingCase{"bloom_fp32_ring",
+                                 "tiny_bloom.textproto",
+                                 "fp32",
+                                 {"mesh.cp=2", "mesh.tp=2", "model.num_hidden_layers=2"},
+                                 1e-6,
+                                 1e-5},
                     TrainingCase{"llama_fp32_all_to_all",
                                  "tiny_llama.textproto",
                                  "fp32",
