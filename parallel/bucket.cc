@@ -92,8 +92,11 @@ bool IsSharedByLater(const std::vector<const Program*>& chunks, int chunk, const
 void AlwaysAccumulate(Program& chunk, ValueId gradient) {
   for (Segment& segment : chunk.segments) {
     for (Op& op : segment.ops) {
-      if (std::find(op.outputs.begin(), op.outputs.end(), gradient) != op.outputs.end())
-        op.always_accumulates = true;
+      if (std::find(op.outputs.begin(), op.outputs.end(), gradient) == op.outputs.end()) continue;
+      CHECK(op.kind != OpKind::kLinearWeightBiasGrad)
+          << chunk.value(gradient).name
+          << ": a shared matrix with a bias, whose gradient would be added to as well";
+      op.always_accumulates = true;
     }
   }
 }

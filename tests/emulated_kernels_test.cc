@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -197,12 +198,14 @@ TEST(EmulatedKernelsTest, AMatrixsGradientMayPassWhileItsBiasIsAddedTo) {
 // What is chosen for a product with its epilogue, then the op.
 Kernel launched_in_one = nullptr;
 GemmLibrary* told_to = nullptr;
+std::set<GemmEpilogue> told_in_one;
 
 void LaunchInOne(const KernelArguments& arguments) {
   for (const GemmUse& use : GemmsOf(arguments)) {
     if (use.problem.spec.epilogue == GemmEpilogue::kNone) continue;
     const bool may = MayAskForEpilogue(use.problem.spec, use.problem.alignment);
     told_to->Use(use.problem, may ? "wide" : "");
+    if (may) told_in_one.insert(use.problem.spec.epilogue);
   }
   launched_in_one(arguments);
 }
@@ -226,6 +229,7 @@ TEST(EmulatedKernelsTest, AnEpilogueInOneWithItsProductMatchesTheDefinition) {
       }
     }
   }).join();
+  EXPECT_EQ(told_in_one.size(), 4) << "kinds of epilogue";
 }
 #endif
 

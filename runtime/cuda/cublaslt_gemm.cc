@@ -16,6 +16,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/cuda/check.h"
+#include "runtime/cuda/column_sums.h"
 #include "runtime/cuda/gemm.h"
 #include "runtime/cuda_backend.h"
 #include "runtime/passes/memory_plan.h"
@@ -214,12 +215,14 @@ Product& ProductOf(const GemmSpec& spec, uint32_t alignment) {
   return *product;
 }
 
-// Random numbers of +-[0.5, 1) as bf16 and, a pair each, as f32: products of zeros are faster than others.
-void FillWithNumbers(void* data, int64_t bytes, cudaStream_t stream) {
+// Random numbers of +-[0.5, 1) 2^-halvings as bf16 and, a pair each, as f32: products of zeros are faster
+// than others. Operands have other seeds, so that they know nothing of each other.
+void FillWithNumbers(void* data, int64_t bytes, unsigned seed, int halvings, cudaStream_t stream) {
   constexpr int64_t kBytes = 1 << 20;
   std::vector<uint16_t> numbers(kBytes / sizeof(uint16_t));
-  std::minstd_rand random(1);
-  for (uint16_t& number : numbers) number = static_cast<uint16_t>(0x3f00 | (random() >> 8 & 0x807f));
+  std::minstd_rand random(seed);
+  const unsigned half = 0x3f00u - (static_cast<unsigned>(halvings) << 7);
+  for (uint16_t& number : numbers) number = static_cast<uint16_t>(half | (random() >> 8 & 0x807f));
   for (int64_t begin = 0; begin < bytes; begin += kBytes) {
     GPU_CHECK(cudaMemcpyAsync(static_cast<char*>(data) + begin, numbers.data(),
                               std::min(kBytes, bytes - begin), cudaMemcpyHostToDevice, stream));
@@ -257,13 +260,18 @@ class CublasLtLibrary : public GemmLibrary {
     const int64_t a_bytes = spec.m * spec.k * SizeOf(spec.input);
     const int64_t b_bytes = spec.k * spec.n * SizeOf(spec.input);
     const int64_t c_bytes = spec.m * spec.n * SizeOf(spec.output);
-    FillWithNumbers(use.a, a_bytes, stream_);
-    FillWithNumbers(use.b, b_bytes, stream_);
-    if (use.aux != nullptr) FillWithNumbers(use.aux, c_bytes, stream_);
+    const int64_t bias_bytes = spec.bias ? spec.n * SizeOf(spec.output) : 0;
+    // By 1 / sqrt(k), so that the product is about one, where GELU is neither its input nor zero.
+    const int halvings = static_cast<int>(std::lround(0.5 * std::log2(static_cast<double>(spec.k))));
+    FillWithNumbers(use.a, a_bytes, 1, 0, stream_);
+    FillWithNumbers(use.b, b_bytes, 2, halvings, stream_);
+    FillWithNumbers(use.bias, bias_bytes, 3, 0, stream_);
+    if (use.aux != nullptr) FillWithNumbers(use.aux, c_bytes, 4, 0, stream_);
     const std::vector<GemmCandidate> candidates =
         spec.epilogue == GemmEpilogue::kNone ? TimeProduct(use) : TimeEpilogue(use);
     Clear(use.a, a_bytes);
     Clear(use.b, b_bytes);
+    if (spec.bias) Clear(use.bias, bias_bytes);
     ClearResults(use);
     if (use.aux != nullptr) Clear(use.aux, c_bytes);
     Clear(use.workspace, kCudaGemmWorkspaceBytes);
@@ -339,18 +347,27 @@ class CublasLtLibrary : public GemmLibrary {
       };
       const std::vector<float> results = ResultsOf(use, in_one);
       if (status != CUBLAS_STATUS_SUCCESS) continue;
-      if (!AreClose(results, wanted)) {
+      if (!AreClose(results, wanted, spec.output)) {
         LOG(WARNING) << "cuBLASLt's " << use.problem.ToString()
                      << ": differs from the kernels apart, and is not used";
         continue;
       }
-      const double seconds = Seconds(in_one);
+      const double seconds = Seconds([&] {
+        in_one();
+        if (spec.epilogue == GemmEpilogue::kBiasGrad) Deliver(use);
+      });
       if (status == CUBLAS_STATUS_SUCCESS) candidates.push_back({proposal.Bytes(), seconds});
     }
     return candidates;
   }
 
-  // The begin of each result that `run` writes.
+  // As a bias gradient is from where the library put it.
+  void Deliver(const GemmUse& use) const {
+    auto* const gradient = static_cast<float*>(use.bias);
+    AddPartialSums(gradient, 1, use.problem.spec.m, use.problem.spec.m, false, gradient, stream_);
+  }
+
+  // The begin and the end of each result that `run` writes.
   template <typename Run>
   std::vector<float> ResultsOf(const GemmUse& use, Run run) {
     const GemmSpec& spec = use.problem.spec;
@@ -364,25 +381,30 @@ class CublasLtLibrary : public GemmLibrary {
     return results;
   }
   void Append(const void* data, DType dtype, int64_t elements, std::vector<float>* results) const {
-    constexpr int64_t kMost = 1 << 18;
+    constexpr int64_t kMost = 1 << 17;
     const int64_t count = std::min(elements, kMost);
     std::vector<char> bytes(count * SizeOf(dtype));
-    GPU_CHECK(cudaMemcpyAsync(bytes.data(), data, bytes.size(), cudaMemcpyDeviceToHost, stream_));
-    GPU_CHECK(cudaStreamSynchronize(stream_));
-    for (int64_t i = 0; i < count; ++i) {
-      results->push_back(dtype == DType::kBF16 ? static_cast<float>(reinterpret_cast<Bf16*>(bytes.data())[i])
-                                               : reinterpret_cast<float*>(bytes.data())[i]);
+    for (const int64_t begin : {int64_t{0}, elements - count}) {
+      GPU_CHECK(cudaMemcpyAsync(bytes.data(), static_cast<const char*>(data) + begin * SizeOf(dtype),
+                                bytes.size(), cudaMemcpyDeviceToHost, stream_));
+      GPU_CHECK(cudaStreamSynchronize(stream_));
+      for (int64_t i = 0; i < count; ++i) {
+        results->push_back(dtype == DType::kBF16
+                               ? static_cast<float>(reinterpret_cast<Bf16*>(bytes.data())[i])
+                               : reinterpret_cast<float*>(bytes.data())[i]);
+      }
     }
   }
 
-  // Four units of bf16's last place, of an element or of all. A NaN is not close.
-  static bool AreClose(const std::vector<float>& a, const std::vector<float>& b) {
-    constexpr double kTolerance = 1.0 / 64;
+  // Four units of bf16's last place, of an element or of all; of f32, what another order of a sum makes. A
+  // NaN is not close.
+  static bool AreClose(const std::vector<float>& a, const std::vector<float>& b, DType stored) {
+    const double tolerance = stored == DType::kBF16 ? 1.0 / 64 : 1e-4;
     double squares = 0;
     for (const float v : b) squares += static_cast<double>(v) * v;
     const double scale = std::sqrt(squares / static_cast<double>(b.size()));
     for (size_t i = 0; i < b.size(); ++i) {
-      if (!(std::abs(a[i] - b[i]) <= kTolerance * (std::abs(b[i]) + scale))) return false;
+      if (!(std::abs(a[i] - b[i]) <= tolerance * (std::abs(b[i]) + scale))) return false;
     }
     return true;
   }
