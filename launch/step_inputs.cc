@@ -126,6 +126,7 @@ const void* StepInputs::Source(const Value& value, int micro_batch) const {
   if (value.name == "spans") return spans_;
   if (value.name == "slopes") return slopes_;
   if (value.name == "places") return places_;
+  CHECK_EQ(value.name, "token_index");
   return kept.token_index;
 }
 

@@ -12,7 +12,7 @@ usage: launch/test.sh [--quick [FOLDER] | --all]
   (no option)       install what is missing, build, run every test
   --quick           build, and run the tests labelled "quick"
   --quick FOLDER    build the tests of one folder (runtime, parallel, ...) and run them
-  --all             what continuous integration runs: formatting, clang-tidy, every test, every test again under
+  --all             what continuous integration runs: formatting, clang-tidy, every test, most of them again under
                     AddressSanitizer and UndefinedBehaviorSanitizer, and the tests labelled "threads" under
                     ThreadSanitizer; the CUDA code is built where there is a compiler for it
 Ends with the line "N passed, N failed", and with status 0 only if nothing failed. Builds into build/ or, with --all,
@@ -113,6 +113,11 @@ all_tests() {
     cuda=ON
   else
     say "cuda: not compiled (needs nvcc, on the PATH or in /usr/local/cuda/bin)"
+  fi
+  if [[ "$cuda" == ON ]] && ! { configure unity -DTRIREME_CUDA=ON && build build-unity; }; then
+    failed=$((failed + 1))
+    say "with CUDA: FAILED; the tests are of a build without it"
+    cuda=OFF
   fi
   configure unity "-DTRIREME_CUDA=$cuda" && build build-unity && run_tests build-unity
 }

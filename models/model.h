@@ -21,8 +21,9 @@ enum class ContextForm { kRing, kAllToAll };
 
 // The inputs of a micro-batch of sequences * sequence_length tokens, sequence by sequence, of which the ranks
 // of cp have T each, in the order of token_order.h. All are i32 [T] but token_index, i64, and lo, which each
-// rank has of the tokens whose queries it serves, and spans. The last two lie as the residual stream does:
-// with sequence parallelism each tp rank has its share of them, where the others are whole.
+// rank has of the tokens whose queries it serves, spans, slopes (f32, of heads) and places. The last two lie
+// as the residual stream does: with sequence parallelism each tp rank has its share of them, where the others
+// are whole.
 struct Batch {
   Tensor ids;
   Tensor targets;    // absent in programs for generation

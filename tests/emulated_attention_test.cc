@@ -306,13 +306,17 @@ TEST(AttentionCudaTest, GivesTheSameBitsInEveryOrder) {
 
 TEST(AttentionCudaTest, ChoosesTheBestFamilyForTheOperands) {
   const AttentionFamily best = HasHopper() ? AttentionFamily::kHopper : AttentionFamily::kTensorCores;
-  const auto family = [](int64_t head_size, DType dtype, int64_t offset) {
+  const auto family = [](int64_t head_size, DType dtype, int64_t offset, bool with_slopes = false) {
     const Problem p({2, 1, head_size}, Sequences({3}), dtype, DType::kF32);
     View qkv = p.qkv.view();
     qkv.data = qkv.as<char>() + offset;
-    const View forward_inputs[] = {qkv, p.lo.view()};
+    std::vector<View> forward_inputs = {qkv, p.lo.view()};
     const View forward_outputs[] = {p.out.view(), p.lse.view()};
-    const View inputs[] = {p.dout.view(), qkv, p.out.view(), p.lse.view(), p.lo.view()};
+    std::vector<View> inputs = {p.dout.view(), qkv, p.out.view(), p.lse.view(), p.lo.view()};
+    if (with_slopes) {
+      forward_inputs.push_back(p.lse.view());
+      inputs.push_back(p.lse.view());
+    }
     const View output = p.dqkv.view();
     const AttentionFamily forward =
         ForwardFamily({p.op, forward_inputs, forward_outputs, false, nullptr, {}, {}, 1});
@@ -329,6 +333,10 @@ TEST(AttentionCudaTest, ChoosesTheBestFamilyForTheOperands) {
   }
   EXPECT_EQ(family(64, DType::kF32, 0), AttentionFamily::kGeneral);
   EXPECT_EQ(family(64, DType::kBF16, 2), AttentionFamily::kGeneral);
+  // The others know no slopes.
+  for (const int64_t head_size : {64, 80, 128}) {
+    EXPECT_EQ(family(head_size, DType::kBF16, 0, true), AttentionFamily::kGeneral) << head_size;
+  }
 }
 
 TEST(AttentionCudaTest, ASequenceDoesNotDependOnItsNeighbours) {

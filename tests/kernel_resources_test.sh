@@ -126,6 +126,7 @@ else
         END { for (kernel in count) print count[kernel], kernel }'
     done | names | LC_ALL=C sort -k 2
   } >"$scratch/wgmma"
+  [[ "$(grep -vc '^#' "$scratch/wgmma")" -gt 0 ]] || complain "found no Hopper kernel"
   none="$(awk '$1 == 0' "$scratch/wgmma")"
   [[ -z "$none" ]] || complain "Hopper kernels without wgmma: $none"
   if $update; then

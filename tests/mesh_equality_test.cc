@@ -173,6 +173,9 @@ TEST(MeshEqualityTest, ZeroBubblePipelinesDeferTheWeights) {
         reference.ExpectEquals(use +
                                Overrides{pp, "mesh.dp=2", "train.micro_batch=2", "parallel.zero_stage=1"});
       }
+      // A weight's gradient leaves after each micro-batch, its bias's is added to.
+      reference.ExpectEquals(
+          use + Overrides{"mesh.pp=2", "mesh.dp=2", "train.micro_batch=1", "parallel.zero_stage=3"});
       reference.ExpectEquals(use + Overrides{"mesh.pp=2", "mesh.tp=2", "mesh.dp=2", "train.micro_batch=2",
                                              "parallel.sequence_parallel=true", "parallel.zero_stage=0"});
     }

@@ -2,7 +2,7 @@
 # Trains a tiny model over real mpirun on several meshes and compares 20 losses with those of one process; then resumes a run on other
 # meshes than it was saved on.
 #   tests/mpi_losses_test.sh TRIREME [--all | --few]      --all: every (dp, tp, pp) of up to eight ranks, both models
-#                                                         --few: each kind of message once, for slow builds
+#                                                         --few: most kinds of messages once, for slow builds
 set -euo pipefail
 cd "$(dirname "$0")/.."
 trireme=$1
@@ -42,7 +42,8 @@ all_to_all=(--set parallel.context_form=all_to_all)
 mixtral=(--set train.dtype=fp64 --set model.num_local_experts=4)
 train tiny_mixtral-reference tiny_mixtral 1 "${mixtral[@]}"
 
-check "gpt2 dp=2 tp=2 pp=2, ZeRO 3" mesh_case tiny_gpt2 2 2 2 "${gpt2[@]}" --set parallel.zero_stage=3
+check "gpt2 dp=2 cp=2 tp=2, all to all, ZeRO 3" mesh_case tiny_gpt2 2 2 1 "${gpt2[@]}" "${all_to_all[@]}" --set mesh.cp=2 \
+  --set parallel.zero_stage=3
 check "gpt2 dp=2 cp=2 pp=2, ring, zb-h1" mesh_case tiny_gpt2 2 1 2 "${gpt2[@]}" --set mesh.cp=2 --set pipeline.schedule=zb-h1
 check "mixtral dp=4 ep=2 pp=2, double" mesh_case tiny_mixtral 4 1 2 "${mixtral[@]}" --set mesh.ep=2
 experts=$run
@@ -108,8 +109,7 @@ else
   check "llama tp=2 pp=2, zb-h1" mesh_case tiny_llama 1 2 2 "${llama[@]}" --set pipeline.schedule=zb-h1
   check "gpt2 dp=2 pp=4, zb-v" mesh_case tiny_gpt2 2 1 4 "${gpt2[@]}" --set pipeline.schedule=zb-v
   check "llama cp=4, all to all" mesh_case tiny_llama 1 1 1 "${llama[@]}" "${all_to_all[@]}" --set mesh.cp=4
-  check "gpt2 dp=2 cp=2 tp=2, all to all, ZeRO 3" mesh_case tiny_gpt2 2 2 1 "${gpt2[@]}" "${all_to_all[@]}" --set mesh.cp=2 \
-    --set parallel.zero_stage=3
+  check "gpt2 dp=2 tp=2 pp=2, ZeRO 3" mesh_case tiny_gpt2 2 2 2 "${gpt2[@]}" --set parallel.zero_stage=3
   check "llama cp=4, ring" mesh_case tiny_llama 1 1 1 "${llama[@]}" --set mesh.cp=4
   check "gpt2 tp=2 pp=2, sequence parallel" mesh_case tiny_gpt2 1 2 2 "${gpt2[@]}" --set parallel.sequence_parallel=true
 fi
@@ -131,6 +131,19 @@ moving_key_heads() {
     same_losses $run $run-reference
 }
 check "a run that moves from four ranks that share two key heads to tp 2 x dp 2 to tp 8" moving_key_heads
+
+# Written head by head, query, key and value in turns.
+moving_turns() {
+  local run=moving_turns
+  train $run-reference tiny_bloom 1 &&
+    train $run tiny_bloom 6 --set mesh.tp=3 --set mesh.dp=2 --set train.steps=7 --set train.micro_batch=1 &&
+    train $run tiny_bloom 4 --set mesh.pp=2 --set mesh.dp=2 --set train.steps=13 --set train.micro_batch=2 \
+      --set parallel.zero_stage=3 &&
+    grep -q "resumed at step 7" "$work/$run.log" &&
+    train $run tiny_bloom 1 --resume required &&
+    same_losses $run $run-reference
+}
+check "bloom moves from tp 3 x dp 2 to dp 2 x pp 2 with ZeRO 3 to one rank" moving_turns
 
 # Its experts dealt out anew each time.
 moving_experts() {

@@ -301,6 +301,7 @@ QueryGradients(AttentionHeads heads, float scale, const bf16* __restrict__ qkv, 
 }  // namespace
 
 void AttentionGradTensorCores(const KernelArguments& a) {
+  CHECK_EQ(a.inputs.size(), 5) << "slopes";
   const AttentionHeads heads(a.op, a.inputs[1]);
   ForTileHead(heads.head_size, [&](auto size) {
     constexpr int kHead = decltype(size)::value;

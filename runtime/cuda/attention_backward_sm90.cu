@@ -372,6 +372,7 @@ QueryGradientsSm90(AttentionHeads heads, float scale, GPU_GRID_CONSTANT const Ma
 }  // namespace
 
 void AttentionGradHopper(const KernelArguments& a) {
+  CHECK_EQ(a.inputs.size(), 5) << "slopes";
   const AttentionHeads heads(a.op, a.inputs[1]);
   const auto map = [&](const View& v) {
     return MakeTensorMap(v.as<bf16>(), heads.tokens, v.shape.cols(), v.shape.cols(), kStep);

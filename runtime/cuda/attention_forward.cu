@@ -149,6 +149,7 @@ AttentionForward(AttentionHeads heads, float scale_log2, const bf16* __restrict_
 }  // namespace
 
 void AttentionTensorCores(const KernelArguments& a) {
+  CHECK_EQ(a.inputs.size(), 2) << "slopes";
   const AttentionHeads heads(a.op, a.inputs[0]);
   ForTileHead(heads.head_size, [&](auto size) {
     constexpr int kHead = decltype(size)::value;

@@ -283,6 +283,7 @@ AttentionForwardSm90(AttentionHeads heads, float scale_log2, GPU_GRID_CONSTANT c
 }  // namespace
 
 void AttentionHopper(const KernelArguments& a) {
+  CHECK_EQ(a.inputs.size(), 2) << "slopes";
   const AttentionHeads heads(a.op, a.inputs[0]);
   const bf16* qkv = a.inputs[0].as<bf16>();
   const auto map = [&](const bf16* data, int64_t columns, int box_rows) {
