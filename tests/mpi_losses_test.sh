@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains a tiny model over real mpirun on several meshes and compares 20 losses with those of one process; then resumes a run on other
 # meshes than it was saved on.
-#   tests/mpi_losses_test.sh TRIREME [--all | --few]      --all: every (dp, tp, pp) of up to eight ranks, both models
+#   tests/mpi_losses_test.sh TRIREME [--all | --few]      --all: every (dp, tp, pp) of up to eight ranks, both models; 16 ranks
 #                                                         --few: most kinds of messages once, for slow builds
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -95,6 +95,13 @@ if [[ "$extent" == --all ]]; then
       done
     done
   done
+  # Sixteen ranks.
+  check "llama dp=2 cp=2 tp=2 pp=2, ring, ZeRO 3" mesh_case tiny_llama 2 2 2 "${llama[@]}" --set mesh.cp=2 --set parallel.zero_stage=3
+  check "gpt2 dp=2 cp=2 tp=2 pp=2, all to all, sequence parallel" mesh_case tiny_gpt2 2 2 2 "${gpt2[@]}" "${all_to_all[@]}" \
+    --set mesh.cp=2 --set parallel.sequence_parallel=true
+  check "gpt2 dp=4 tp=2 pp=2, zb-v, ZeRO 2" mesh_case tiny_gpt2 4 2 2 "${gpt2[@]}" --set pipeline.schedule=zb-v --set parallel.zero_stage=2
+  check "llama dp=2 tp=2 pp=4, interleaved" mesh_case tiny_llama 2 2 4 "${llama[@]}" --set pipeline.schedule=interleaved --set pipeline.virtual_stages=2
+  check "mixtral dp=4 ep=4 tp=2 pp=2, double" mesh_case tiny_mixtral 4 2 2 "${mixtral[@]}" --set mesh.ep=4
 else
   check "llama dp=4" mesh_case tiny_llama 4 1 1 "${llama[@]}"
   check "llama tp=4" mesh_case tiny_llama 1 4 1 "${llama[@]}"
